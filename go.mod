@@ -1,6 +1,6 @@
 module github.com/doorward/doorward
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/ccojocar/zxcvbn-go v1.0.4 // indirect
