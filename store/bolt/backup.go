@@ -1,0 +1,87 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Backup writes a consistent copy of the store to a new file at path, while
+// the store goes on. The copy is compacted: it holds what is there now and not
+// what lies in freed pages, such as the seeds of tokens long rotated. It
+// appears under its name whole or not at all, mode 0600, and never replaces a
+// file.
+func (s *Store) Backup(ctx context.Context, path string) (err error) {
+	defer s.timed("backup", time.Now(), &err)
+	if err := errors.Join(ctx.Err(), s.usable()); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("backup: %s exists: name a file that does not", path)
+	}
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, ".doorward-backup-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	if err := tmp.Close(); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if err := s.copyTo(tmp.Name()); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := publish(tmp.Name(), path); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}
+
+// copyTo compacts the store into the empty file at path and syncs it.
+func (s *Store) copyTo(path string) error {
+	o := *bbolt.DefaultOptions
+	o.Timeout = lockWait
+	o.NoSync = true // once, at the end
+	dst, err := bbolt.Open(path, 0o600, &o)
+	if err != nil {
+		return err
+	}
+	err = guarded(func() error { return bbolt.Compact(dst, s.db, 1<<20) })
+	if err == nil {
+		err = dst.Sync()
+	}
+	return errors.Join(err, dst.Close())
+}
+
+// publish gives a finished file its name, unless the name is taken by now.
+func publish(tmp, path string) error {
+	err := os.Link(tmp, path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		// A file system without hard links: rename would replace a file that
+		// came meanwhile, so the name is claimed first.
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
+			err = errors.Join(f.Close(), os.Rename(tmp, path))
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists: name a file that does not", path)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,83 @@
+package bolt
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// Session implements authn.Tx.
+func (t *tx) Session(id string) (authn.Session, error) {
+	r, err := load[sessionRecord](t, sessionsBucket, id)
+	if err != nil {
+		return authn.Session{}, err
+	}
+	return r.session(id), nil
+}
+
+// PutSession implements authn.Tx.
+func (t *tx) PutSession(s authn.Session) error {
+	switch {
+	case !t.writable:
+		return errReadOnly
+	case s.ID == "" || s.User == "":
+		return errors.New("store: a session needs an id and a user")
+	}
+	old, err := t.Session(s.ID)
+	if err != nil && !errors.Is(err, authn.ErrNotFound) {
+		return err
+	}
+	if err == nil {
+		if err := t.unindexSession(old); err != nil {
+			return err
+		}
+	}
+	t.changed(authn.Change{User: s.User, Session: s.ID})
+	return errors.Join(
+		t.put(sessionsOfBucket, sessionOf(s), nil),
+		t.expire(kindSession, s.ID, s.Expires()),
+		t.save(sessionsBucket, s.ID, newSessionRecord(s)),
+	)
+}
+
+// DeleteSession implements authn.Tx.
+func (t *tx) DeleteSession(id string) error {
+	if !t.writable {
+		return errReadOnly
+	}
+	s, err := t.Session(id)
+	if err != nil {
+		return err
+	}
+	t.changed(authn.Change{User: s.User, Session: id})
+	return errors.Join(t.unindexSession(s), t.del(sessionsBucket, []byte(id)))
+}
+
+// SessionsOf implements authn.Tx.
+func (t *tx) SessionsOf(user string) ([]authn.Session, error) {
+	var sessions []authn.Session
+	var err error
+	t.ascend(sessionsOfBucket, pair(user, ""), func(rest, _ []byte) bool {
+		var s authn.Session
+		s, err = t.Session(string(rest[stampSize:]))
+		sessions = append(sessions, s)
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sessions, nil
+}
+
+func (t *tx) unindexSession(s authn.Session) error {
+	return errors.Join(
+		t.del(sessionsOfBucket, sessionOf(s)),
+		t.unexpire(kindSession, s.ID, s.Expires()),
+	)
+}
+
+// sessionOf is the session's key among its user's.
+func sessionOf(s authn.Session) []byte {
+	return slices.Concat(pair(s.User, ""), stamp(s.CreatedAt), []byte(s.ID))
+}

@@ -1,0 +1,222 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// User implements authn.Tx.
+func (t *tx) User(id string) (authn.User, error) {
+	r, err := load[userRecord](t, usersBucket, id)
+	if err != nil {
+		return authn.User{}, err
+	}
+	return r.user(id), nil
+}
+
+// UserByUsername implements authn.Tx.
+func (t *tx) UserByUsername(username string) (authn.User, error) {
+	id, current := owner(t.get(usernamesBucket, fold(username)))
+	if !current {
+		return authn.User{}, authn.ErrNotFound
+	}
+	return t.User(id)
+}
+
+// UserByEmail implements authn.Tx.
+func (t *tx) UserByEmail(email string) (authn.User, error) {
+	id := t.get(emailsBucket, fold(email))
+	if id == nil {
+		return authn.User{}, authn.ErrNotFound
+	}
+	return t.User(string(id))
+}
+
+// PutUser implements authn.Tx.
+func (t *tx) PutUser(u authn.User) error {
+	switch {
+	case !t.writable:
+		return errReadOnly
+	case u.ID == "" || strings.IndexByte(u.ID, 0) >= 0:
+		return errors.New("store: a user needs an id")
+	}
+	old, err := load[userRecord](t, usersBucket, u.ID)
+	known := err == nil
+	if err != nil && !errors.Is(err, authn.ErrNotFound) {
+		return err
+	}
+	// All that can refuse the user comes before the first write, so that a
+	// caller may go on after ErrUsernameTaken.
+	if !t.mayHave(usernamesBucket, u.Username, u.ID) {
+		return authn.ErrUsernameTaken
+	}
+	if !t.mayHave(emailsBucket, u.Email, u.ID) {
+		return authn.ErrEmailTaken
+	}
+	r := newUserRecord(u, former(old, u.Username))
+	if err := t.unindexUser(u.ID, old); err != nil {
+		return err
+	}
+	if err := t.indexUser(u.ID, r); err != nil {
+		return err
+	}
+	if !known {
+		if err := t.countUsers(+1); err != nil {
+			return err
+		}
+	}
+	t.changed(authn.Change{User: u.ID})
+	return t.save(usersBucket, u.ID, r)
+}
+
+// DeleteUser implements authn.Tx.
+func (t *tx) DeleteUser(id string) error {
+	if !t.writable {
+		return errReadOnly
+	}
+	r, err := load[userRecord](t, usersBucket, id)
+	if err != nil {
+		return err
+	}
+	if err := t.unindexUser(id, r); err != nil {
+		return err
+	}
+	names := r.Former
+	if r.Username != "" {
+		names = append(names, string(fold(r.Username)))
+	}
+	for _, name := range names {
+		err = errors.Join(err, t.del(usernamesBucket, []byte(name)), t.put(tombstonesBucket, tombstone(usernamesBucket, name), nil))
+	}
+	if r.Email != "" {
+		err = errors.Join(err, t.put(tombstonesBucket, tombstone(emailsBucket, string(fold(r.Email))), nil))
+	}
+	if err := errors.Join(err, t.del(usersBucket, []byte(id)), t.countUsers(-1)); err != nil {
+		return err
+	}
+	t.changed(authn.Change{User: id})
+	return nil
+}
+
+// indexUser makes the user findable by everything in r.
+func (t *tx) indexUser(id string, r userRecord) error {
+	err := t.put(statesBucket, []byte(id), flag(r.Active))
+	if r.Username != "" {
+		err = errors.Join(err, t.put(usernamesBucket, fold(r.Username), []byte("="+id)))
+	}
+	for _, name := range r.Former {
+		err = errors.Join(err, t.put(usernamesBucket, []byte(name), []byte("~"+id)))
+	}
+	if r.Email != "" {
+		err = errors.Join(err, t.put(emailsBucket, fold(r.Email), []byte(id)))
+	}
+	if r.Name != "" {
+		err = errors.Join(err, t.put(namesBucket, pair(string(fold(r.Name)), id), nil))
+	}
+	for _, role := range r.Roles {
+		err = errors.Join(err, t.put(rolesBucket, pair(role, id), flag(r.Active)))
+	}
+	return err
+}
+
+// unindexUser takes out what indexUser put in, but for the usernames: they are
+// never free again while the user lives.
+func (t *tx) unindexUser(id string, r userRecord) error {
+	err := t.del(statesBucket, []byte(id))
+	if r.Email != "" {
+		err = errors.Join(err, t.del(emailsBucket, fold(r.Email)))
+	}
+	if r.Name != "" {
+		err = errors.Join(err, t.del(namesBucket, pair(string(fold(r.Name)), id)))
+	}
+	for _, role := range r.Roles {
+		err = errors.Join(err, t.del(rolesBucket, pair(role, id)))
+	}
+	return err
+}
+
+// mayHave reports whether the user may take the name: nobody else has it, and
+// nobody had it and was deleted.
+func (t *tx) mayHave(b bucket, name, id string) bool {
+	if name == "" {
+		return true
+	}
+	folded := fold(name)
+	holder := string(t.get(b, folded))
+	if b == usernamesBucket {
+		holder, _ = owner([]byte(holder))
+	}
+	if holder != "" {
+		return holder == id
+	}
+	return t.get(tombstonesBucket, tombstone(b, string(folded))) == nil
+}
+
+// owner reads an entry of the usernames: whose it is, and whether the name is
+// in use rather than given up.
+func owner(entry []byte) (id string, current bool) {
+	if len(entry) < 2 {
+		return "", false
+	}
+	return string(entry[1:]), entry[0] == '='
+}
+
+// former are the usernames given up once old has taken the new one.
+func former(old userRecord, username string) []string {
+	now := string(fold(username))
+	names := slices.Clone(old.Former)
+	if old.Username != "" {
+		names = append(names, string(fold(old.Username)))
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == now })
+}
+
+// tombstone is the key of a deleted user's name: enough to refuse the name to
+// the next person, and no list of who was here.
+func tombstone(b bucket, folded string) []byte {
+	h := sha256.Sum256(pair(string(b), folded))
+	return h[:]
+}
+
+// fold is a name as the indexes keep it. It never changes what is equal for
+// usernames, which are ASCII.
+func fold(name string) []byte { return []byte(strings.ToLower(name)) }
+
+// countUsers moves the total.
+func (t *tx) countUsers(by int) error {
+	return t.put(metaBucket, metaUsers, binary.BigEndian.AppendUint64(nil, uint64(t.users()+by)))
+}
+
+// users is how many there are.
+func (t *tx) users() int {
+	v := t.get(metaBucket, metaUsers)
+	if len(v) != 8 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint64(v))
+}
+
+// CountActive implements authn.Tx.
+func (t *tx) CountActive(role string, limit int) (int, error) {
+	n := 0
+	t.ascend(rolesBucket, pair(role, ""), func(_, active []byte) bool {
+		if n >= limit {
+			return false
+		}
+		if bytes.Equal(active, flag(true)) {
+			n++
+		}
+		return true
+	})
+	return n, nil
+}
+
+// errLimit is a programmer's mistake: a listing without an end.
+var errLimit = fmt.Errorf("store: a listing needs a limit above zero")

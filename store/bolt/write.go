@@ -1,0 +1,298 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/doorward/doorward/authn"
+	"go.etcd.io/bbolt"
+)
+
+// One goroutine owns the writing side of the file. Callers queue up; it gives
+// each in turn the one bbolt transaction of the batch, waits until their fn
+// has run (on the caller's goroutine, so that a panic or a test's FailNow ends
+// where it belongs), commits once for all, tells the watchers and only then
+// lets them go.
+//
+// A fn that fails undoes its own writes and nobody else's; its caller too
+// waits for the commit, for its error may rest on what others in the batch
+// wrote. A fn that crashes leaves the transaction in doubt: it is thrown away
+// and the rest of the batch runs again.
+const (
+	maxBatch = 256
+	// gatherDelay is how long a batch waits for as many callers as came last
+	// time: those just let go are about to come back. A lone caller never waits.
+	gatherDelay = 500 * time.Microsecond
+)
+
+// call is one Update under way.
+type call struct {
+	state atomic.Int32
+	turn  chan *tx     // writer to caller: run fn with this; capacity 1
+	ran   chan outcome // caller to writer: fn has run; capacity 1
+	done  chan error   // writer to caller: the end; capacity 1
+
+	t   *tx
+	err error // of fn
+}
+
+type outcome struct {
+	err     error
+	crashed bool
+}
+
+// The states of a call. Whoever moves it from waiting decides: the writer
+// takes it, or the caller leaves and fn has had no effect.
+const (
+	waiting = iota
+	taken
+	gone
+)
+
+// Update implements authn.Store.
+func (s *Store) Update(ctx context.Context, fn func(authn.Tx) error) (err error) {
+	defer s.timed("update", time.Now(), &err)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.usable(); err != nil {
+		return err
+	}
+	c := &call{turn: make(chan *tx, 1), ran: make(chan outcome, 1), done: make(chan error, 1)}
+	select {
+	case s.calls <- c:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.stopped:
+		return ErrClosed
+	}
+	return c.wait(ctx, s.stopped, fn)
+}
+
+// wait takes the call's turns until it is done or may be given up.
+func (c *call) wait(ctx context.Context, stopped <-chan struct{}, fn func(authn.Tx) error) error {
+	ended := ctx.Done()
+	for {
+		select {
+		case t := <-c.turn:
+			c.take(t, fn)
+		case err := <-c.done:
+			return err
+		case <-ended:
+			if c.state.CompareAndSwap(waiting, gone) {
+				return ctx.Err()
+			}
+			ended = nil
+		case <-stopped:
+			if c.state.CompareAndSwap(waiting, gone) {
+				return ErrClosed
+			}
+			stopped = nil
+		}
+	}
+}
+
+// take runs fn in its turn and reports to the writer whatever becomes of it.
+func (c *call) take(t *tx, fn func(authn.Tx) error) {
+	out := outcome{err: errors.New("store: a transaction was abandoned"), crashed: true}
+	defer func() { c.ran <- out }()
+	out.err, out.crashed = run(t, fn)
+}
+
+// write is the writer. It ends with the store.
+func (s *Store) write() {
+	defer close(s.stopped)
+	// A page that the disk will not give is an error of this store, not the
+	// end of the process.
+	debug.SetPanicOnFault(true)
+	last := 1
+	for {
+		select {
+		case <-s.closing:
+			return
+		case c := <-s.calls:
+			batch := s.gather(c, last)
+			last = len(batch)
+			s.process(batch)
+		}
+	}
+}
+
+// gather returns first and whoever else waits, or comes within the delay if
+// there were more of them last time.
+func (s *Store) gather(first *call, last int) []*call {
+	batch := []*call{first}
+	var late <-chan time.Time
+	for len(batch) < maxBatch {
+		select {
+		case c := <-s.calls:
+			batch = append(batch, c)
+			continue
+		default:
+		}
+		if len(batch) >= last {
+			break
+		}
+		if late == nil {
+			timer := time.NewTimer(gatherDelay)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case c := <-s.calls:
+			batch = append(batch, c)
+		case <-late:
+			return batch
+		}
+	}
+	return batch
+}
+
+// process brings every call of the batch to its end.
+func (s *Store) process(batch []*call) {
+	for len(batch) > 0 {
+		btx, err := s.begin()
+		if err != nil {
+			for _, c := range batch {
+				c.done <- err
+			}
+			return
+		}
+		ran, crashed := runAll(btx, batch)
+		if crashed != nil {
+			s.throwAway(btx)
+			crashed.done <- crashed.err
+			batch = without(batch, crashed)
+			continue
+		}
+		err = s.finish(btx, ran)
+		for _, c := range ran {
+			if err != nil {
+				c.done <- err
+			} else {
+				c.done <- c.err
+			}
+		}
+		return
+	}
+}
+
+func (s *Store) begin() (*bbolt.Tx, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	btx, err := s.db.Begin(true)
+	if err != nil {
+		return nil, s.beginError(err)
+	}
+	return btx, nil
+}
+
+// runAll gives each call its turn and returns those that took it, or the one
+// that crashed.
+func runAll(btx *bbolt.Tx, batch []*call) (ran []*call, crashed *call) {
+	for _, c := range batch {
+		if !c.state.CompareAndSwap(waiting, taken) {
+			continue
+		}
+		c.t = &tx{b: btx, writable: true}
+		c.turn <- c.t
+		out := <-c.ran
+		c.err = out.err
+		if out.crashed {
+			return nil, c
+		}
+		if c.t.failed != nil {
+			c.err = c.t.failed
+		}
+		if c.err != nil {
+			if err := c.t.rollback(btx); err != nil {
+				return nil, c
+			}
+			c.t.undo, c.t.changes = nil, nil
+		}
+		ran = append(ran, c)
+	}
+	return ran, nil
+}
+
+// without returns the batch less one call, each ready to be taken again.
+func without(batch []*call, out *call) []*call {
+	var rest []*call
+	for _, c := range batch {
+		if c == out || c.state.Load() == gone {
+			continue
+		}
+		c.state.Store(waiting)
+		rest = append(rest, c)
+	}
+	return rest
+}
+
+// finish commits what the calls wrote, if they wrote anything, and tells the
+// watchers.
+func (s *Store) finish(btx *bbolt.Tx, ran []*call) error {
+	var changes []authn.Change
+	wrote := false
+	for _, c := range ran {
+		wrote = wrote || len(c.t.undo) > 0
+		changes = append(changes, c.t.changes...)
+	}
+	if !wrote {
+		s.throwAway(btx)
+		return nil
+	}
+	if err := s.commit(btx); err != nil {
+		return err
+	}
+	s.watch.tell(changes)
+	return nil
+}
+
+// commit makes btx durable. An error that leaves the file as it was, such as a
+// full disk, is over with the next commit that succeeds. One that leaves it
+// unknown what is on disk ends the use of the store: a failed fsync drops the
+// pages it could not write, so nothing read afterwards can be trusted.
+func (s *Store) commit(btx *bbolt.Tx) (err error) {
+	defer s.timed("commit", time.Now(), &err)
+	id := btx.ID()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("store: panic in a commit: %v, at %s: restart the server", p, panicSite())
+			s.breakDown(err)
+		}
+	}()
+	if err := btx.Commit(); err != nil {
+		err = fmt.Errorf("store: write: %w", err)
+		if s.visible(id) {
+			err = fmt.Errorf("%w: it is not known whether the last write is on disk: restart the server", err)
+			s.breakDown(err)
+		}
+		return err
+	}
+	return nil
+}
+
+// visible reports whether readers see the transaction with this id.
+func (s *Store) visible(id int) bool {
+	btx, err := s.db.Begin(false)
+	if err != nil {
+		return true
+	}
+	defer btx.Rollback()
+	return btx.ID() >= id
+}
+
+// throwAway ends a transaction that changed nothing.
+func (s *Store) throwAway(btx *bbolt.Tx) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.breakDown(fmt.Errorf("store: panic in a rollback: %v, at %s: restart the server", p, panicSite()))
+		}
+	}()
+	btx.Rollback()
+}
