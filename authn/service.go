@@ -1,7 +1,12 @@
 package authn
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -105,7 +110,119 @@ const ActorCLI = "cli"
 type Service struct {
 	Deps
 
-	keys *keyring
+	// Accounts.
+	hashes    *hashPool
+	passwords *passwords
+	lockout   *lockout
+
+	// Keys, and what was verified with them.
+	loading   sync.Mutex
+	ring      atomic.Pointer[keyring]
+	ringStale atomic.Bool
+	reload    chan struct{}
+	tokens    *cache[[32]byte, verified]
+
+	// Current records, true while the feed is up.
+	feedUp    atomic.Bool
+	sessions  *cache[string, *Session]
+	users     *cache[string, *User]
+	followers followers
+
+	// Sessions to write: used, and rotated.
+	touches marks
+	rotated marks
+
+	stop func()
+	work sync.WaitGroup
+}
+
+// New opens the key ring (making the first key), reads the lockout counters,
+// starts the change feed and waits until it is up. Close it when done.
+func New(ctx context.Context, d Deps) (*Service, error) {
+	if d.Config.Tokens.Issuer == "" || d.Config.Tokens.Audience == "" {
+		return nil, errors.New("tokens.issuer and tokens.audience must be set")
+	}
+	s := &Service{
+		Deps:     d,
+		reload:   make(chan struct{}, 1),
+		tokens:   newCache[[32]byte, verified](),
+		sessions: newCache[string, *Session](),
+		users:    newCache[string, *User](),
+	}
+	if err := s.openRing(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openAccounts(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openAccounts makes what passwords and lockout need.
+func (s *Service) openAccounts(ctx context.Context) (err error) {
+	c := s.Config.Accounts
+	s.lockout, err = loadLockout(ctx, s.Store, c.Lockout, c.Password.Pepper, s.Now())
+	if err != nil {
+		return err
+	}
+	s.hashes = newHashPool(s.observe)
+	if s.passwords, err = newPasswords(ctx, c.Password, s.hashes); err != nil {
+		s.hashes.Close()
+	}
+	return err
+}
+
+// begin starts the background work and waits until the feed is up.
+func (s *Service) begin(ctx context.Context) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	up := make(chan struct{})
+	s.work.Go(func() { s.watch(running, sync.OnceFunc(func() { close(up) })) })
+	s.work.Go(func() { s.background(running) })
+	select {
+	case <-up:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the change feed of the store: %w", ctx.Err())
+	}
+}
+
+// Close ends the background work and writes what waits to be written. The store
+// is the caller's to close.
+func (s *Service) Close() error {
+	s.stop()
+	s.work.Wait()
+	s.hashes.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	return s.flush(ctx, s.Now())
+}
+
+// closeLimit is how long the last writes may take: a stuck disk must not keep
+// the process.
+const closeLimit = 5 * time.Second
+
+// Ready returns, by name, nil while the store works and feeds its changes, and
+// while the ring can sign.
+func (s *Service) Ready(ctx context.Context) map[string]error {
+	checks := map[string]error{"store": s.Store.Check(ctx), "keys": nil}
+	if checks["store"] == nil && !s.feedUp.Load() {
+		checks["store"] = errors.New("the change feed is down")
+	}
+	if s.ringStale.Load() {
+		checks["keys"] = s.loadRing(ctx)
+	}
+	return checks
+}
+
+// Record writes an event that is not about an account: config.loaded,
+// config.rejected, store.failed.
+func (s *Service) Record(ctx context.Context, k Kind, a Actor, detail map[string]string) error {
+	now := s.Now()
+	return s.Store.Update(ctx, func(tx Tx) error { return s.addEvent(tx, k, a, "", "", now, detail) })
 }
 
 // observe reports a measurement, if anybody is interested.

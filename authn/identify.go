@@ -1,0 +1,228 @@
+package authn
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// cookieBytes is a session cookie in bytes: sid 16 | secret 32. Only the
+	// SHA-256 of the secret is stored.
+	cookieBytes = 16 + 32
+	// maxCookies bounds how many cookies of one name are looked at: whoever can
+	// add cookies can add thousands.
+	maxCookies = 16
+)
+
+// newCookie draws the value of a session cookie and what is kept of it.
+func newCookie(sid string) (Secret, []byte) {
+	id, _ := idBytes(sid)
+	secret := randomBytes(cookieBytes - len(id))
+	return Secret(strictBase64.EncodeToString(append(id[:], secret...))), Secret(secret).sum()
+}
+
+// parseCookie takes a cookie apart; false for anything newCookie cannot make.
+func parseCookie(value string) (sid string, secret Secret, ok bool) {
+	if len(value) != strictBase64.EncodedLen(cookieBytes) {
+		return "", "", false
+	}
+	b, ok := decodeStrict(value)
+	if !ok || len(b) != cookieBytes {
+		return "", "", false
+	}
+	return idString([16]byte(b)), Secret(b[16:]), true
+}
+
+// verified is what is remembered of an access token whose signature and claims
+// were found right. It is kept under the token's SHA-256, so that nothing in
+// memory can be presented; a keyed hash would be faster and would make the
+// collision of two tokens a question of luck.
+type verified struct {
+	session, subject string
+	from, until      int64 // seconds; not to be used before from, as verify judged it
+}
+
+// Identify establishes who a request is from, without a store read once the
+// session is cached. ErrNotSignedIn (no credential, or dead cookies only),
+// ErrTokenInvalid, ErrTokenExpired, ErrTokenRevoked; any other error means the
+// store failed. The slices of the User are shared with other requests: read
+// them, never write to them.
+func (s *Service) Identify(ctx context.Context, c Credential) (Identity, error) {
+	now := s.Now()
+	if c.Bearer != "" {
+		return s.identifyToken(ctx, c.Bearer.Reveal(), now)
+	}
+	for i, value := range c.Cookies {
+		if i == maxCookies {
+			break
+		}
+		id, err := s.identifyCookie(ctx, value.Reveal(), now)
+		if !errors.Is(err, ErrNotSignedIn) {
+			return id, err
+		}
+	}
+	return Identity{}, ErrNotSignedIn
+}
+
+func (s *Service) identifyToken(ctx context.Context, token string, now time.Time) (Identity, error) {
+	v, err := s.verifiedToken(ctx, token, now)
+	if err != nil {
+		return Identity{}, err
+	}
+	if now.Unix() >= v.until {
+		return Identity{}, ErrTokenExpired
+	}
+	x, u, err := s.holder(ctx, v.session, now)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Identity{}, ErrTokenRevoked
+	case err != nil:
+		return Identity{}, err
+	case x.User != v.subject:
+		return Identity{}, ErrTokenRevoked
+	}
+	return Identity{User: *u, Session: x.ID, Mode: x.Mode}, nil
+}
+
+// verifiedToken is the token as verified now or before. Only the two limits of
+// time are left to the caller, and of these only the end is an answer of its own.
+func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time) (verified, error) {
+	if len(token) > maxToken {
+		return verified{}, ErrTokenInvalid
+	}
+	sum := sha256.Sum256([]byte(token))
+	v, epoch, ok := s.tokens.get(sum)
+	if ok {
+		if v.from > now.Add(leeway).Unix() { // the clock went back
+			return verified{}, ErrTokenInvalid
+		}
+		return v, nil
+	}
+	p, err := s.Config.Tokens.verify(token, s.ring.Load(), now)
+	if errors.Is(err, errUnknownKey) && (s.ringStale.Load() || !s.feedUp.Load()) {
+		// Another process may have rotated.
+		if err := s.loadRing(ctx); err != nil {
+			return verified{}, err
+		}
+		_, epoch, _ = s.tokens.get(sum)
+		p, err = s.Config.Tokens.verify(token, s.ring.Load(), now)
+	}
+	if err != nil {
+		return verified{}, ErrTokenInvalid
+	}
+	v = verified{p.Session, p.Subject, max(p.IssuedAt, p.NotBefore), p.Expires}
+	if now.Unix() < v.until {
+		s.tokens.fill(sum, v, epoch)
+	}
+	return v, nil
+}
+
+func (s *Service) identifyCookie(ctx context.Context, value string, now time.Time) (Identity, error) {
+	sid, secret, ok := parseCookie(value)
+	if !ok {
+		return Identity{}, ErrNotSignedIn
+	}
+	x, u, err := s.holder(ctx, sid, now)
+	if errors.Is(err, ErrNotFound) || err == nil && !x.opens(secret) {
+		return Identity{}, ErrNotSignedIn
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	s.touch(x, now)
+	return Identity{User: *u, Session: x.ID, Mode: x.Mode, Cookie: true}, nil
+}
+
+// opens compares in constant time, and nothing opens a session of another mode.
+func (x *Session) opens(secret Secret) bool {
+	return x.Mode == ModeSessionCookie && len(x.CookieHash) == sha256.Size &&
+		subtle.ConstantTimeCompare(secret.sum(), x.CookieHash) == 1
+}
+
+// holder is the session and its user, both fit for use at now; else
+// ErrNotFound.
+func (s *Service) holder(ctx context.Context, sid string, now time.Time) (*Session, *User, error) {
+	x, err := s.session(ctx, sid)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !s.usable(x, now) {
+		return nil, nil, ErrNotFound
+	}
+	u, err := s.user(ctx, x.User)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !u.Active {
+		return nil, nil, ErrNotFound
+	}
+	return x, u, nil
+}
+
+// usable reports whether the session is live, counting uses not written yet. A
+// session from the future is not: the clock was set back, and everything that
+// has ended since would come alive again.
+func (s *Service) usable(x *Session, now time.Time) bool {
+	if x.CreatedAt.After(now.Add(leeway)) || !now.Before(x.End) {
+		return false
+	}
+	if now.Before(x.IdleEnd) {
+		return true
+	}
+	used, ok := s.touches.last(x.ID)
+	return ok && x.Live(used) && now.Before(used.Add(s.Config.Sessions.Idle))
+}
+
+// session is the cached session or the stored one; ErrNotFound. While the feed
+// is down the caches are shut.
+func (s *Service) session(ctx context.Context, id string) (*Session, error) {
+	return recall(ctx, s, s.sessions, id, func(tx Tx) (Session, error) { return tx.Session(id) })
+}
+
+func (s *Service) user(ctx context.Context, id string) (*User, error) {
+	return recall(ctx, s, s.users, id, func(tx Tx) (User, error) {
+		u, err := tx.User(id)
+		u.PasswordHash = "" // of no use to a request, and harm in a log
+		return u, err
+	})
+}
+
+// recall reads through a cache. A record that is not there is not remembered:
+// only tokens and cookies that were genuine once get this far without one.
+func recall[V any](ctx context.Context, s *Service, c *cache[string, *V], id string, read func(Tx) (V, error)) (*V, error) {
+	held, epoch, ok := c.get(id)
+	if ok {
+		return held, nil
+	}
+	v := new(V)
+	err := s.Store.View(ctx, func(tx Tx) (err error) { *v, err = read(tx); return err })
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the store: %w", err)
+	}
+	c.fill(id, v, epoch)
+	return v, nil
+}
+
+// Current is id as of now, or ErrTokenRevoked / ErrNotSignedIn (cookie). Expiry
+// of the access token is not looked at: for open streams.
+func (s *Service) Current(ctx context.Context, id Identity) (Identity, error) {
+	x, u, err := s.holder(ctx, id.Session, s.Now())
+	dead := errors.Is(err, ErrNotFound) || err == nil && x.User != id.User.ID
+	switch {
+	case dead && id.Cookie:
+		return Identity{}, ErrNotSignedIn
+	case dead:
+		return Identity{}, ErrTokenRevoked
+	case err != nil:
+		return Identity{}, err
+	}
+	id.User, id.Mode = *u, x.Mode
+	return id, nil
+}
