@@ -1,6 +1,11 @@
 package authn
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Config is authn's part of config.yaml. Default gives every key its safe
 // value; Validate says all that is wrong with one.
@@ -87,4 +92,148 @@ func Default() Config {
 		},
 		Events: EventConfig{Retention: 2160 * time.Hour},
 	}
+}
+
+// ConfigProblem is one thing wrong with the configuration.
+type ConfigProblem struct {
+	Path    string // of the key in the file, such as "tokens.secret"
+	Message string // what to write instead; never the value of a secret
+}
+
+// problems collects what is wrong.
+type problems []ConfigProblem
+
+func (p *problems) add(path, format string, args ...any) {
+	*p = append(*p, ConfigProblem{path, fmt.Sprintf(format, args...)})
+}
+
+// Validate says all that is wrong with the section. It changes nothing and
+// asks nothing of the world.
+func (c Config) Validate() []ConfigProblem {
+	var p problems
+	c.Tokens.validate(&p)
+	c.Sessions.validate(&p)
+	c.Accounts.validate(&p)
+	p.positive("events.retention", c.Events.Retention, "2160h")
+	return p
+}
+
+func (p *problems) positive(path string, d time.Duration, example string) {
+	if d <= 0 {
+		p.add(path, "write a time longer than 0, such as %s", example)
+	}
+}
+
+// oneOf checks a word against those there are.
+func (p *problems) oneOf(path, got string, words ...string) {
+	if !slices.Contains(words, got) {
+		p.add(path, "%q is unknown: write %s", got, enumeration(words))
+	}
+}
+
+func enumeration(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+func (c TokenConfig) validate(p *problems) {
+	p.oneOf("tokens.algorithm", c.Algorithm, "EdDSA", "ES256", "RS256", "HS256")
+	if c.Algorithm == "HS256" && len(c.Secret) < 32 {
+		p.add("tokens.secret", "HS256 needs a secret of at least 32 bytes: put the output of `openssl rand -base64 32` here or in DOORWARD_TOKENS_SECRET_FILE")
+	}
+	if c.Issuer == "" {
+		p.add("tokens.issuer", "write the URL people reach the gateway at, or set server.public_url")
+	}
+	if c.Audience == "" {
+		p.add("tokens.audience", "write whom the tokens are for, such as doorward")
+	}
+	p.positive("tokens.access_ttl", c.AccessTTL, "15m")
+	if c.RefreshGrace < 0 || c.RefreshGrace > 5*time.Minute {
+		p.add("tokens.refresh_grace", "write a time from 0s to 5m: within it a stolen refresh token goes unnoticed")
+	}
+}
+
+func (c SessionConfig) validate(p *problems) {
+	p.positive("sessions.idle", c.Idle, "168h")
+	p.positive("sessions.max", c.Max, "720h")
+	if c.Idle > c.Max && c.Max > 0 {
+		p.add("sessions.idle", "write a time no longer than sessions.max (%v)", c.Max)
+	}
+	if c.PerUser < 0 {
+		p.add("sessions.per_user", "write how many sessions one user may have, or 0 for no limit")
+	}
+}
+
+func (c AccountConfig) validate(p *problems) {
+	p.oneOf("accounts.registration", c.Registration, "open", "closed")
+	p.oneOf("accounts.email_verification", c.EmailVerification, "off", "optional", "required")
+	if c.Registration == "open" && c.EmailVerification == "required" {
+		p.add("accounts.email_verification", "required with registration: open needs the verification mails, which this version does not send yet; write optional")
+	}
+	for i, role := range c.DefaultRoles {
+		p.role(fmt.Sprintf("accounts.default_roles[%d]", i), role)
+		if c.Registration == "open" && role == c.AdminRole {
+			p.add(fmt.Sprintf("accounts.default_roles[%d]", i), "with registration: open everybody would be an admin: remove %q", role)
+		}
+	}
+	p.role("accounts.admin_role", c.AdminRole)
+	c.Username.validate(p)
+	c.Password.validate(p)
+	c.Lockout.validate(p)
+}
+
+func (p *problems) role(path, role string) {
+	if !roleForm.MatchString(role) {
+		p.add(path, "%q is no role name: write 1 to 64 of a-z 0-9 _ . : - that begin with a letter or digit", role)
+	}
+}
+
+func (c UsernameConfig) validate(p *problems) {
+	const longest = 64
+	if c.Min < 1 || c.Min > longest {
+		p.add("accounts.username.min", "write a number from 1 to %d", longest)
+	}
+	if c.Max < 1 || c.Max > longest {
+		p.add("accounts.username.max", "write a number from 1 to %d", longest)
+	}
+	if c.Min > c.Max {
+		p.add("accounts.username.min", "write a number no greater than accounts.username.max (%d)", c.Max)
+	}
+	for i, word := range c.Reserved {
+		if !usernameForm.MatchString(word) {
+			p.add(fmt.Sprintf("accounts.username.reserved[%d]", i), "%q could not be a username anyway: remove it", word)
+		}
+	}
+}
+
+func (c PasswordConfig) validate(p *problems) {
+	if c.MinLength < 1 || c.MinLength > 128 {
+		p.add("accounts.password.min_length", "write a number from 1 to 128")
+	}
+	var classes []string
+	for _, class := range characterClasses {
+		classes = append(classes, class.name)
+	}
+	for i, word := range c.Require {
+		p.oneOf(fmt.Sprintf("accounts.password.require[%d]", i), word, classes...)
+	}
+	if c.BcryptCost < 10 || c.BcryptCost > 16 {
+		p.add("accounts.password.bcrypt_cost", "write a number from 10 to 16; each step doubles the work, 12 is about a quarter of a second")
+	}
+}
+
+func (c LockoutConfig) validate(p *problems) {
+	if c.Failures < 0 {
+		p.add("accounts.lockout.failures", "write how many failures lock, or 0 for no limit")
+	}
+	if c.Ceiling < 0 {
+		p.add("accounts.lockout.ceiling", "write how many failures lock from everywhere, or 0 for no limit")
+	}
+	if c.Ceiling > 0 && c.Ceiling < c.Failures {
+		p.add("accounts.lockout.ceiling", "write a number no smaller than accounts.lockout.failures (%d)", c.Failures)
+	}
+	p.positive("accounts.lockout.window", c.Window, "15m")
 }

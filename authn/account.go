@@ -1,0 +1,278 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Register makes an account and signs it in, both or neither.
+//
+// The password is hashed before the names are looked up, so that a name that
+// is taken takes as long as one that is free.
+//
+// InputError, ErrRegistrationClosed, ErrEmailTaken, ErrUsernameTaken,
+// ErrOverloaded (in a RetryError).
+func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignIn, error) {
+	cfg := s.Config.Accounts
+	if cfg.Registration != "open" || cfg.EmailVerification == "required" {
+		// Where an address must be proven first, this is not the way in.
+		return SignIn{}, ErrRegistrationClosed
+	}
+	var e InputError
+	u := s.newPerson(&e, NewUser{Email: r.Email, Username: r.Username, Name: r.Name, Roles: cfg.DefaultRoles})
+	cfg.Username.checkReserved(&e, u.Username)
+	cfg.Password.checkNewPassword(&e, "password", r.Password, u)
+	checkMode(&e, r.Mode)
+	if err := e.OrNil(); err != nil {
+		return SignIn{}, err
+	}
+	hash, err := s.passwords.make(ctx, r.Password)
+	if err != nil {
+		return SignIn{}, err
+	}
+	now := s.Now()
+	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
+	fresh := s.newSession(u, r.Mode, c, now)
+	person := u
+	err = s.Store.Update(ctx, func(tx Tx) error {
+		u = person
+		if err := tx.PutUser(u); err != nil {
+			return err
+		}
+		a := Actor{ID: u.ID, Client: c}
+		if err := s.addEvent(tx, UserRegistered, a, u.ID, "", now, nil); err != nil {
+			return err
+		}
+		return s.enter(tx, &u, fresh, c, now)
+	})
+	if err != nil {
+		return SignIn{}, fmt.Errorf("register: %w", err)
+	}
+	s.observe(MetricSignIns, "succeeded", 1)
+	return s.signedIn(u, fresh, now)
+}
+
+// newPerson is the record of an account to be made, without id, password and
+// times, noting everything wrong with what it is made from.
+func (s *Service) newPerson(e *InputError, n NewUser) User {
+	u := User{Username: n.Username, Active: true, EmailVerified: n.EmailVerified}
+	if n.Username == "" && n.Email == "" {
+		e.Add("email", "required", "give an email address or a username")
+	}
+	if n.Username != "" {
+		s.Config.Accounts.Username.checkUsername(e, n.Username)
+	}
+	if n.Email != "" {
+		u.Email = checkEmail(e, n.Email)
+	} else if n.EmailVerified {
+		e.Add("email", "required", "give the address that is verified")
+	}
+	if n.Name != "" {
+		u.Name = checkName(e, n.Name)
+	}
+	u.Roles = checkRoles(e, n.Roles)
+	return u
+}
+
+// User returns an account by id. ErrNotFound.
+func (s *Service) User(ctx context.Context, id string) (u User, err error) {
+	err = s.Store.View(ctx, func(tx Tx) (err error) {
+		u, err = tx.User(id)
+		return err
+	})
+	return u, err
+}
+
+// UserByLogin returns an account by username or email in any spelling.
+// ErrNotFound.
+func (s *Service) UserByLogin(ctx context.Context, login string) (User, error) {
+	if len(login) > maxLogin {
+		return User{}, ErrNotFound
+	}
+	u, found, err := s.findLogin(ctx, login)
+	if err == nil && !found {
+		err = ErrNotFound
+	}
+	return u, err
+}
+
+// Users lists accounts, newest first. A limit of 0 means ten.
+func (s *Service) Users(ctx context.Context, q UserQuery) (page UserPage, err error) {
+	if q.Limit <= 0 {
+		q.Limit = 10
+	}
+	err = s.Store.View(ctx, func(tx Tx) (err error) {
+		page, err = tx.Users(q)
+		return err
+	})
+	return page, err
+}
+
+// SetName changes what the person is called. InputError.
+func (s *Service) SetName(ctx context.Context, id Identity, name string, c Client) (User, error) {
+	var e InputError
+	name = checkName(&e, name)
+	if err := e.OrNil(); err != nil {
+		return User{}, err
+	}
+	now := s.Now()
+	var u User
+	err := s.Store.Update(ctx, func(tx Tx) (err error) {
+		u, err = signedInUser(tx, id, now)
+		if err != nil || u.Name == name {
+			return err
+		}
+		u.Name, u.UpdatedAt = name, now
+		if err := tx.PutUser(u); err != nil {
+			return err
+		}
+		return s.addEvent(tx, UserUpdated, Actor{ID: u.ID, Client: c}, u.ID, id.Session, now,
+			map[string]string{"fields": "name"})
+	})
+	return u, err
+}
+
+// signedInUser reads the person an identity stands for, inside the transaction
+// that acts for them: what Identify found may be over by now. ErrTokenRevoked
+// or, for a cookie, ErrNotSignedIn.
+func signedInUser(tx Tx, id Identity, now time.Time) (User, error) {
+	over := ErrTokenRevoked
+	if id.Cookie {
+		over = ErrNotSignedIn
+	}
+	x, err := tx.Session(id.Session)
+	if errors.Is(err, ErrNotFound) || err == nil && (!x.Live(now) || x.User != id.User.ID) {
+		return User{}, over
+	}
+	if err != nil {
+		return User{}, err
+	}
+	u, err := tx.User(id.User.ID)
+	if errors.Is(err, ErrNotFound) || err == nil && !u.Active {
+		return User{}, over
+	}
+	return u, err
+}
+
+// DeleteAccount removes the person's own account after checking the password.
+// Its names stay taken. InputError (current_password incorrect),
+// ErrTooManyAttempts and ErrOverloaded (in a RetryError), ErrLastAdmin.
+func (s *Service) DeleteAccount(ctx context.Context, id Identity, current Secret, c Client) error {
+	return s.withPassword(ctx, id, current, "", nil, c, func(tx Tx, u User, _ string, now time.Time) error {
+		return s.removeUser(tx, u, Actor{ID: u.ID, Client: c}, now)
+	})
+}
+
+// ChangePassword sets a new password after checking the current one, and ends
+// every session. InputError, also (current_password incorrect);
+// ErrTooManyAttempts and ErrOverloaded (in a RetryError).
+func (s *Service) ChangePassword(ctx context.Context, id Identity, current, next Secret, c Client) error {
+	rules := func(e *InputError, u User) {
+		s.Config.Accounts.Password.checkNewPassword(e, "new_password", next, u)
+	}
+	return s.withPassword(ctx, id, current, next, rules, c, func(tx Tx, u User, hash string, now time.Time) error {
+		a := Actor{ID: u.ID, Client: c}
+		u.PasswordHash, u.UpdatedAt = hash, now
+		if err := tx.PutUser(u); err != nil {
+			return err
+		}
+		if err := s.addEvent(tx, UserPasswordChanged, a, u.ID, id.Session, now, nil); err != nil {
+			return err
+		}
+		return s.endSessions(tx, u.ID, EndedByPassword, a, now)
+	})
+}
+
+// withPassword does what a person may do only after giving their password once
+// more. rules (nil for none) says what else is wrong with what they sent, so
+// that they learn everything at once; next, if any, is hashed for act. act
+// runs in a transaction that has seen that the password checked is still
+// theirs and that they are still signed in.
+func (s *Service) withPassword(ctx context.Context, id Identity, current, next Secret,
+	rules func(*InputError, User), c Client, act func(Tx, User, string, time.Time) error) error {
+	for range movedRetries {
+		u, err := s.stillSignedIn(ctx, id)
+		if err != nil {
+			return err
+		}
+		var e InputError
+		checkTypedPassword(&e, "current_password", current)
+		typed := len(e.Fields) == 0
+		if rules != nil {
+			rules(&e, u)
+		}
+		if !typed {
+			return e.OrNil()
+		}
+		if len(e.Fields) > 0 {
+			next = "" // it will not be used
+		}
+		hash, t, err := s.confirm(ctx, &e, id, u, current, next, c)
+		if err != nil {
+			return err
+		}
+		if err := s.actConfirmed(ctx, id, u, hash, t, act); !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return overloaded(0)
+}
+
+func (s *Service) stillSignedIn(ctx context.Context, id Identity) (u User, err error) {
+	now := s.Now()
+	err = s.Store.View(ctx, func(tx Tx) (err error) {
+		u, err = signedInUser(tx, id, now)
+		return err
+	})
+	return u, err
+}
+
+// confirm checks the current password and hashes the next. A wrong one counts
+// like one at sign-in. Any error, also what e held before, leaves nothing to
+// account for.
+func (s *Service) confirm(ctx context.Context, e *InputError, id Identity, u User, current, next Secret, c Client) (hash string, t attempt, err error) {
+	t, err = s.reserve(ctx, s.accountOf(u, c), c)
+	if err != nil {
+		return "", t, err
+	}
+	right, hash, err := s.passwords.exchange(ctx, u.PasswordHash, current, next)
+	if err != nil {
+		s.lockout.release(t, s.Now())
+		return "", t, err
+	}
+	if !right {
+		e.Add("current_password", "incorrect", "this is not the current password")
+		return "", t, s.signInFailed(ctx, e, "current_password", u.ID, id.Session, t, c)
+	}
+	if err := e.OrNil(); err != nil {
+		s.lockout.release(t, s.Now())
+		return "", t, err
+	}
+	return hash, t, nil
+}
+
+func (s *Service) actConfirmed(ctx context.Context, id Identity, checked User, hash string, t attempt,
+	act func(Tx, User, string, time.Time) error) error {
+	now := s.Now()
+	err := s.Store.Update(ctx, func(tx Tx) error {
+		u, err := signedInUser(tx, id, now)
+		if err != nil {
+			return err
+		}
+		if u.PasswordHash != checked.PasswordHash {
+			return errMoved
+		}
+		if err := s.lockout.unsave(tx, t); err != nil {
+			return err
+		}
+		return act(tx, u, hash, now)
+	})
+	if err != nil {
+		s.lockout.release(t, now)
+		return err
+	}
+	s.lockout.succeeded(t, now)
+	return nil
+}
