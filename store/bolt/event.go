@@ -27,8 +27,11 @@ func (m eventMark) kind() authn.Kind { return authn.Kind(m[2*stampSize:]) }
 
 // AddEvent implements authn.Tx.
 func (t *tx) AddEvent(e authn.Event, expires time.Time) error {
-	if !t.writable {
+	switch {
+	case !t.writable:
 		return errReadOnly
+	case !plain(string(e.Kind), e.Actor, e.Subject):
+		return errNotPlain
 	}
 	n, latest := t.lastEvent()
 	n++

@@ -116,6 +116,9 @@ func (l *listing) matches(id []byte) bool {
 // idsByPrefix are the users one of whose names begins with the prefix, newest
 // first, each once. The slices are bbolt's.
 func (t *tx) idsByPrefix(prefix string) [][]byte {
+	if !plain(prefix) {
+		return nil // no name begins so, but a key with its separator might
+	}
 	var ids [][]byte
 	p := fold(prefix)
 	t.ascend(usernamesBucket, p, func(_, entry []byte) bool {

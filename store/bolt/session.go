@@ -23,6 +23,8 @@ func (t *tx) PutSession(s authn.Session) error {
 		return errReadOnly
 	case s.ID == "" || s.User == "":
 		return errors.New("store: a session needs an id and a user")
+	case !plain(s.ID, s.User):
+		return errNotPlain
 	}
 	old, err := t.Session(s.ID)
 	if err != nil && !errors.Is(err, authn.ErrNotFound) {

@@ -5,9 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/doorward/doorward/authn"
 )
@@ -44,8 +44,10 @@ func (t *tx) PutUser(u authn.User) error {
 	switch {
 	case !t.writable:
 		return errReadOnly
-	case u.ID == "" || strings.IndexByte(u.ID, 0) >= 0:
+	case u.ID == "":
 		return errors.New("store: a user needs an id")
+	case !plain(u.ID, u.Username, u.Email, u.Name) || !plain(u.Roles...):
+		return errNotPlain
 	}
 	old, err := load[userRecord](t, usersBucket, u.ID)
 	known := err == nil
@@ -218,5 +220,15 @@ func (t *tx) CountActive(role string, limit int) (int, error) {
 	return n, nil
 }
 
+// plain reports whether texts can be index keys: NUL parts keys, and JSON would
+// replace what is not UTF-8, so that record and index no longer agree.
+func plain(texts ...string) bool {
+	return !slices.ContainsFunc(texts, func(s string) bool {
+		return strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s)
+	})
+}
+
+var errNotPlain = errors.New("store: a name or an id is not UTF-8, or has a NUL in it")
+
 // errLimit is a programmer's mistake: a listing without an end.
-var errLimit = fmt.Errorf("store: a listing needs a limit above zero")
+var errLimit = errors.New("store: a listing needs a limit above zero")
