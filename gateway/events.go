@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// eventsPerPage is how many events one answer lists.
+const eventsPerPage = 50
+
+// eventsBody is one page of the security log; next is what to send as after for
+// the page that follows, null on the last.
+type eventsBody struct {
+	Events []eventJSON `json:"events"`
+	Next   *string     `json:"next"`
+}
+
+// ownEvents lists what happened to the caller's account, newest first.
+func (s *Server) ownEvents(w *answer, r *http.Request) error {
+	after := r.URL.Query().Get("after")
+	if !isCursor(after) {
+		return invalid("after", "format", "send next of the page before")
+	}
+	body, err := s.eventPage(r, authn.EventQuery{User: exchangeOf(r).identity.User.ID, After: after})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, body)
+}
+
+// eventPage asks for one event more than it shows, to know whether there is a
+// next page.
+func (s *Server) eventPage(r *http.Request, q authn.EventQuery) (eventsBody, error) {
+	q.Limit = eventsPerPage + 1
+	found, err := s.Authn.Events(r.Context(), q)
+	if err != nil {
+		return eventsBody{}, err
+	}
+	body := eventsBody{Events: []eventJSON{}}
+	for i, e := range found {
+		if i == eventsPerPage {
+			body.Next = &body.Events[i-1].ID
+			break
+		}
+		body.Events = append(body.Events, shapeEvent(e))
+	}
+	return body, nil
+}
+
+// isCursor reports whether text could be an id of ours; "" is the beginning.
+func isCursor(text string) bool {
+	if len(text) > 64 {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,37 @@
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// sessionsBody is an answer that lists sessions.
+type sessionsBody struct {
+	Sessions []sessionJSON `json:"sessions"`
+}
+
+// sessions lists where the caller is signed in.
+func (s *Server) sessions(w *answer, r *http.Request) error {
+	me := exchangeOf(r).identity
+	held, err := s.Authn.Sessions(r.Context(), me.User.ID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, sessionsBody{shapeSessions(held, me.Session)})
+}
+
+// endSession ends one of the caller's sessions. Somebody else's is as unknown
+// as one that never was.
+func (s *Server) endSession(w *answer, r *http.Request) error {
+	x := exchangeOf(r)
+	id := r.PathValue("id")
+	err := s.Authn.EndSession(r.Context(), x.identity.User.ID, id, authn.Actor{ID: x.identity.User.ID, Client: x.client(r)})
+	if err != nil {
+		return err
+	}
+	if id == x.identity.Session {
+		s.clearShown(w, r)
+	}
+	return noContent(w)
+}
