@@ -135,28 +135,38 @@ var schemes = map[string]func(p *passwords, stored string, password Secret) (rig
 	"dw1": (*passwords).verifyDW1,
 }
 
-// verify never costs less than today's hash when the answer is no. Verifying
-// at cost c takes 2^c units; hashing again at c, c+1 ... today-1 adds up to
-// 2^today, so an old hash (or none, or an unknown scheme) cannot be told from
-// a new one by the time a wrong password takes. Only a cost that was lowered
+// verify costs what today's hash costs when the answer is no, whatever is
+// stored: an old hash, none, or one of an unknown scheme cannot be told from a
+// new one by the time a wrong password takes. Only a cost that was lowered
 // shows, until the person next signs in.
 func (p *passwords) verify(stored string, password Secret) bool {
 	right, cost := false, 0
 	if v, ok := schemes[schemeOf(stored)]; ok {
 		right, cost = v(p, stored, password)
 	}
-	switch {
-	case right:
+	if right {
 		return true
-	case cost == 0:
+	}
+	if cost == 0 {
 		p.verifyDW1(p.dummy, password)
-	default:
-		for ; cost < p.cfg.BcryptCost; cost++ {
-			// The outcome is of no interest, only the work.
-			_, _ = bcrypt.GenerateFromPassword(prepare(p.keys[p.today], password), cost)
-		}
+		return false
+	}
+	for _, c := range padding(cost, p.cfg.BcryptCost) {
+		// The outcome is of no interest, only the work.
+		_, _ = bcrypt.GenerateFromPassword(prepare(p.keys[p.today], password), c)
 	}
 	return false
+}
+
+// padding lists the costs at which to hash once more so that work at cost done
+// adds up to work at cost today. Cost c is 2^c units, and
+// 2^c + (2^c + 2^(c+1) + ... + 2^(today-1)) = 2^today.
+func padding(done, today int) []int {
+	var costs []int
+	for c := done; c < today; c++ {
+		costs = append(costs, c)
+	}
+	return costs
 }
 
 func schemeOf(stored string) string {
