@@ -1,0 +1,306 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"log"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/doorward/doorward/policy"
+)
+
+// serveProxied admits a request that is not for us and forwards it.
+func (s *Server) serveProxied(w *answer, r *http.Request) error {
+	x := exchangeOf(r)
+	if route := s.preflighted(r, x); route != nil {
+		corsHeaders(w.Header(), r, x.live.origins)
+		preflight(w, r, x.match.Methods())
+		return nil
+	}
+	err := s.admit(r, x)
+	if err == nil {
+		x.decision = "allowed"
+		err = s.forward(w, r, x)
+	} else {
+		x.decision = string(codeOf(err))
+	}
+	if err != nil && !w.began && x.match.Rule >= 0 && x.live.routes[x.match.Rule].CORS {
+		corsHeaders(w.Header(), r, x.live.origins) // a page may read why not
+	}
+	return err
+}
+
+// preflighted finds the route with cors that a preflight asks about; nil if it
+// is no preflight of ours. The method judged is the one the browser wants to
+// use. Nothing is opened: the request itself is still to come.
+func (s *Server) preflighted(r *http.Request, x *exchange) *liveRoute {
+	if !isPreflight(r) {
+		return nil
+	}
+	x.match = x.live.policy.Match(policy.Request{
+		Method: r.Header.Get("Access-Control-Request-Method"), Host: r.Host, Target: r.RequestURI,
+	})
+	if x.match.Code != policy.Allowed || !x.live.routes[x.match.Rule].CORS {
+		return nil
+	}
+	route := &x.live.routes[x.match.Rule]
+	x.route, x.decision = route.label, "allowed"
+	return route
+}
+
+// passage is one admitted request on its way to the backend and back.
+type passage struct {
+	s     *Server
+	w     *answer
+	x     *exchange
+	route *liveRoute
+	up    *upstream
+
+	cancel context.CancelCauseFunc
+	stream *stream
+	tunnel *tunnel // for a WebSocket handshake
+	sent   time.Time
+	err    error
+}
+
+// forward hands the request to the route's backend and its answer to the
+// client. Whatever goes wrong before the answer began is returned; after that
+// the connection is aborted, so that nobody takes half an answer for a whole.
+func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
+	route := &x.live.routes[x.match.Rule]
+	up := route.upstream
+	if up == nil {
+		return refuse("UPSTREAM_UNREACHABLE")
+	}
+	x.upstream = up.name
+	p := &passage{s: s, w: w, x: x, route: route, up: up}
+	if err := p.aim(&url.URL{}); err != nil {
+		return err
+	}
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancelCause(r.Context())
+	defer p.cancel(nil)
+
+	var out http.ResponseWriter = w
+	if isWebSocket(r) && route.upgradable() {
+		p.tunnel = &tunnel{answer: w}
+		out = p.tunnel
+	} else {
+		delete(r.Header, "Upgrade") // an offer of h2c, or of whatever: declined by silence
+		delete(r.Header, "Http2-Settings")
+	}
+	defer func() {
+		if p.stream != nil {
+			s.streams.finish(p.stream)
+		}
+	}()
+	proxy := httputil.ReverseProxy{
+		Rewrite: p.rewrite, ModifyResponse: p.answered, ErrorHandler: p.failed,
+		Transport: up, BufferPool: &copyBuffers, ErrorLog: silent,
+	}
+	p.sent = s.Now()
+	proxy.ServeHTTP(out, r.WithContext(ctx))
+	return p.err
+}
+
+// upgradable reports whether WebSocket handshakes pass.
+func (r *liveRoute) upgradable() bool {
+	if r.Upgrades == nil {
+		return true
+	}
+	for _, u := range r.Upgrades {
+		if strings.EqualFold(u, "websocket") {
+			return true
+		}
+	}
+	return false
+}
+
+// aim points u at the backend, with path and query byte for byte as they came:
+// what was judged is what is sent. url.URL would encode the path anew, so it goes
+// as Opaque; only what starts with // has to go as a path, for the same in Opaque
+// would name a host.
+func (p *passage) aim(u *url.URL) error {
+	path, query, asked := strings.Cut(p.x.match.Target, "?")
+	path = p.up.base + path
+	*u = url.URL{Scheme: p.up.scheme, Host: p.up.host, RawQuery: query, ForceQuery: asked && query == ""}
+	if !strings.HasPrefix(path, "/") {
+		return refuse("BAD_REQUEST")
+	}
+	if !strings.HasPrefix(path, "//") {
+		u.Opaque = path
+		return nil
+	}
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return refuse("BAD_REQUEST")
+	}
+	u.Path, u.RawPath = decoded, path
+	if u.EscapedPath() != path { // a byte net/url insists on encoding, such as |
+		return refuse("BAD_REQUEST")
+	}
+	return nil
+}
+
+// rewrite makes the request the backend gets. What it sets here Connection
+// cannot name for removal: that was done before.
+func (p *passage) rewrite(pr *httputil.ProxyRequest) {
+	out, x := pr.Out, p.x
+	_ = p.aim(out.URL) // it could be aimed, or we would not be here
+	if !p.up.preserve {
+		out.Host = ""
+	}
+	out.Trailer = nil // a field behind the body is read after every check
+	h := out.Header
+	withoutOurCookies(h)
+	if !p.route.ForwardAuthorization && hasBearer(h) {
+		delete(h, "Authorization")
+	}
+	x.live.identity.giveBack(h, x, p.route.KeepHeaders)
+	p.forwarded(h)
+	x.live.identity.set(h, x.identity)
+	h["X-Request-Id"] = []string{x.requestID}
+}
+
+// forwarded writes where the request came from.
+func (p *passage) forwarded(h http.Header) {
+	x := p.x
+	from := x.clientIP.String()
+	if x.forwardedFor != "" {
+		from = x.forwardedFor + ", " + x.peer.String()
+	}
+	proto := "http"
+	if x.secure {
+		proto = "https"
+	}
+	values := []string{from, x.forwardedHost, proto}
+	h["X-Forwarded-For"], h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = values[0:1:1], values[1:2:2], values[2:3:3]
+}
+
+// answered looks at the backend's answer before the client does.
+func (p *passage) answered(res *http.Response) error {
+	x := p.x
+	x.upstreamTime = p.s.Now().Sub(p.sent)
+	p.up.report(p.s.Metrics, true)
+	if isEndless(res) {
+		if err := p.follow(res); err != nil {
+			return err
+		}
+	}
+	h := res.Header
+	delete(h, "X-Request-Id") // ours is on every answer
+	delete(h, "Doorward")     // only we speak in codes
+	withoutOurSetCookies(h)
+	if x.identity != nil && len(h["Cache-Control"]) == 0 {
+		h["Cache-Control"] = []string{"private"}
+		h["Vary"] = append(h["Vary"], "Cookie, Authorization")
+	}
+	if p.route.CORS {
+		withoutCORS(h)
+		corsHeaders(h, res.Request, x.live.origins)
+	}
+	if x.ignored != "" {
+		h["Doorward"] = []string{string(x.ignored)}
+	}
+	return nil
+}
+
+// follow lists an answer without end, so that it ends with what admitted it.
+func (p *passage) follow(res *http.Response) error {
+	st := &stream{
+		server:    p.s,
+		request:   policy.Request{Method: res.Request.Method, Host: p.x.match.Host, Target: p.x.match.Target},
+		websocket: res.StatusCode == http.StatusSwitchingProtocols,
+		upstream:  p.up.name,
+		cancel:    p.cancel,
+		rc:        http.NewResponseController(p.w),
+	}
+	if p.x.identity != nil {
+		id := *p.x.identity
+		st.identity = &id
+	}
+	p.stream = st
+	if p.tunnel != nil {
+		p.tunnel.stream = st
+	}
+	return p.s.streams.begin(st)
+}
+
+// failed notes why there is no answer from the backend. Where it is, nobody is
+// told; the cause is for the log.
+func (p *passage) failed(_ http.ResponseWriter, out *http.Request, err error) {
+	if p.x.upstreamTime == 0 {
+		p.x.upstreamTime = p.s.Now().Sub(p.sent)
+	}
+	p.err = p.explain(out.Context(), err)
+	if code := codeOf(p.err); code == "UPSTREAM_UNREACHABLE" || code == "UPSTREAM_TIMEOUT" {
+		p.up.report(p.s.Metrics, false)
+	}
+}
+
+func (p *passage) explain(ctx context.Context, err error) error {
+	var own *refusal
+	var body *bodyError
+	switch {
+	case errors.As(err, &own), codeOf(err) != "INTERNAL": // from follow, or a body too slow
+		return err
+	case errors.As(err, &body):
+		return &refusal{code: "BAD_REQUEST", detail: "The request's body broke off.", cause: err}
+	case ctx.Err() != nil: // the client left: there is nobody to answer
+		panic(http.ErrAbortHandler)
+	case isTimeout(err):
+		return &refusal{code: "UPSTREAM_TIMEOUT", cause: err}
+	}
+	return &refusal{code: "UPSTREAM_UNREACHABLE", cause: err}
+}
+
+// tunnel hands the client's connection to the stream as well as to the proxy.
+type tunnel struct {
+	*answer
+	stream *stream
+}
+
+// Hijack is what the proxy calls once the backend has agreed to upgrade.
+func (t *tunnel) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := t.answer.Hijack()
+	if err == nil && t.stream != nil {
+		t.stream.hijacked(conn)
+	}
+	return conn, rw, err
+}
+
+func isEventStream(h http.Header) bool {
+	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return kind == "text/event-stream"
+}
+
+// silent drops what ReverseProxy would log: the error itself comes back to us.
+var silent = log.New(discard{}, "", 0)
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// copyBuffers are what bodies are copied through.
+var copyBuffers bufferPool
+
+type bufferPool struct{ pool sync.Pool }
+
+const copyBufferSize = 32 << 10
+
+func (b *bufferPool) Get() []byte {
+	if buf, ok := b.pool.Get().(*[copyBufferSize]byte); ok {
+		return buf[:]
+	}
+	return make([]byte, copyBufferSize)
+}
+
+func (b *bufferPool) Put(buf []byte) { b.pool.Put((*[copyBufferSize]byte)(buf)) }

@@ -1,0 +1,309 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// upstream is one backend, ready to be called.
+type upstream struct {
+	name     string
+	preserve bool // the backend sees the Host the client sent
+	scheme   string
+	host     string // what is dialled, and the Host of a backend that wants its own
+	base     string // path put before every target, without a final slash
+
+	transport *http.Transport
+	stop      func()       // of a built-in backend; nil for one that is elsewhere
+	health    atomic.Int32 // as last told to the metrics: 0 never, 1 up, 2 down
+}
+
+// newUpstream makes the backend's transport. It reads the CA file and dials nothing.
+func newUpstream(u Upstream) (*upstream, error) {
+	if u.URL == whoamiURL {
+		return newWhoami(u), nil
+	}
+	target, err := url.Parse(u.URL)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s: the url is not one", u.Name)
+	}
+	up := &upstream{
+		name: u.Name, preserve: u.Host != "upstream",
+		scheme: target.Scheme, host: target.Host, base: strings.TrimRight(target.EscapedPath(), "/"),
+	}
+	d := dialer{network: "tcp", timeouts: u.Timeouts}
+	switch target.Scheme {
+	case "http":
+	case "https":
+		// Nothing to change: the transport speaks TLS by itself.
+	case "h2c":
+		up.scheme = "http"
+	case "unix":
+		d.network, d.address = "unix", target.Path
+		up.scheme, up.host, up.base = "http", "localhost", ""
+	default:
+		return nil, fmt.Errorf("upstream %s: scheme %q is none of http, https, h2c, unix", u.Name, target.Scheme)
+	}
+	up.transport = newTransport(u, d)
+	if up.transport.TLSClientConfig, err = u.TLS.config(); err != nil {
+		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+	}
+	up.transport.Protocols = protocols(target.Scheme)
+	return up, nil
+}
+
+// newTransport is what every upstream's transport has in common.
+func newTransport(u Upstream, d dialer) *http.Transport {
+	return &http.Transport{
+		Proxy:                  nil, // what a gateway may reach is configured here, not in the environment
+		DialContext:            d.dial,
+		DisableCompression:     true, // the answer passes as it is
+		MaxIdleConnsPerHost:    512,
+		IdleConnTimeout:        u.Timeouts.Idle, // shorter than the backend's own, or we write into a closing connection
+		TLSHandshakeTimeout:    u.Timeouts.Connect,
+		ResponseHeaderTimeout:  u.Timeouts.Response,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 1 << 20,
+		WriteBufferSize:        transportBuffer,
+		ReadBufferSize:         transportBuffer,
+	}
+}
+
+const transportBuffer = 8 << 10
+
+func protocols(scheme string) *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(scheme != "h2c")
+	p.SetHTTP2(scheme == "https")
+	p.SetUnencryptedHTTP2(scheme == "h2c")
+	return p
+}
+
+func (c UpstreamTLS) config() (*tls.Config, error) {
+	conf := &tls.Config{ServerName: c.ServerName, MinVersion: tls.VersionTLS12}
+	if c.CA == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(c.CA)
+	if err != nil {
+		return nil, fmt.Errorf("tls.ca: %w", err)
+	}
+	conf.RootCAs = x509.NewCertPool()
+	if !conf.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls.ca: no certificate in %s", c.CA)
+	}
+	return conf, nil
+}
+
+// report tells the metrics whether the backend answered, if that is news.
+func (u *upstream) report(m *Metrics, up bool) {
+	state := int32(2)
+	if up {
+		state = 1
+	}
+	if u.health.Load() != state && u.health.Swap(state) != state {
+		m.upstreamUp(u.name, up)
+	}
+}
+
+// close lets idle connections go and ends a built-in backend. Requests under way
+// are finished.
+func (u *upstream) close() {
+	u.transport.CloseIdleConnections()
+	if u.stop != nil {
+		u.stop()
+	}
+}
+
+// RoundTrip calls the backend, and calls again if the connection it got from
+// the pool turned out to be closed before the backend could have understood the
+// request: nothing was written, or not a byte of the body that was promised. The
+// transport by itself never repeats a POST.
+func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return u.transport.RoundTrip(r)
+	}
+	body := &replayBody{src: r.Body}
+	r.GetBody = body.again
+	for {
+		reused := false
+		trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }}
+		try := r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
+		try.Body = body.view()
+		res, err := u.transport.RoundTrip(try)
+		if err == nil {
+			return res, nil
+		}
+		if end := body.failed(); end != nil {
+			return nil, &bodyError{end}
+		}
+		if !reused || body.touched() || r.Context().Err() != nil || isTimeout(err) {
+			return nil, err
+		}
+	}
+}
+
+// replayBody is a request body that can be sent again as long as no more than
+// its first few bytes were taken: those are kept. The transport waits for its
+// writer before it reports an error, so no two attempts read at once.
+type replayBody struct {
+	src  io.Reader
+	mu   sync.Mutex
+	kept []byte
+	n    int64 // bytes taken from src
+	err  error // how src ended
+}
+
+// bodyError is a request body that broke off: the client's doing, not the
+// backend's.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "read the request's body: " + e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+// failed is how reading the body went wrong, if it did.
+func (b *replayBody) failed() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == io.EOF {
+		return nil
+	}
+	return b.err
+}
+
+// errBodySent says that the body cannot be sent once more.
+var errBodySent = errors.New("the connection broke after part of the body was sent")
+
+func (b *replayBody) touched() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.n > 0 || b.err != nil
+}
+
+// again is the body from its start: http.Request.GetBody, which the transport
+// asks when it wrote nothing at all.
+func (b *replayBody) again() (io.ReadCloser, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.n > int64(len(b.kept)) {
+		return nil, errBodySent
+	}
+	return b.view(), nil
+}
+
+func (b *replayBody) view() io.ReadCloser { return &replayView{body: b} }
+
+// replayView is one attempt's reading of the body.
+type replayView struct {
+	body *replayBody
+	at   int
+}
+
+func (v *replayView) Read(p []byte) (int, error) {
+	b := v.body
+	b.mu.Lock()
+	if v.at < len(b.kept) {
+		n := copy(p, b.kept[v.at:])
+		v.at += n
+		b.mu.Unlock()
+		return n, nil
+	}
+	err := b.err
+	b.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	n, err := b.src.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.n == int64(len(b.kept)) && len(b.kept)+n <= transportBuffer {
+		b.kept = append(b.kept, p[:n]...)
+		v.at = len(b.kept)
+	}
+	b.n, b.err = b.n+int64(n), err
+	return n, err
+}
+
+// Close leaves the body open for the next attempt; the proxy closes it.
+func (v *replayView) Close() error { return nil }
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// dialer opens connections to one upstream.
+type dialer struct {
+	network  string
+	address  string // instead of the one asked for; "" for that
+	timeouts UpstreamTimeouts
+}
+
+func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.address != "" {
+		network, address = d.network, d.address
+	}
+	plain := net.Dialer{Timeout: d.timeouts.Connect, KeepAlive: 30 * time.Second}
+	conn, err := plain.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &upstreamConn{Conn: conn, write: d.timeouts.Response, ended: make(chan struct{})}, nil
+}
+
+// upstreamConn bounds each write, so that a backend that stopped reading ends
+// as a timeout, and lets an early answer win over the write error that follows
+// it: a backend that refuses an upload answers and closes.
+type upstreamConn struct {
+	net.Conn
+	write time.Duration
+	ended chan struct{} // closed when reading is over
+	once  sync.Once
+}
+
+// answerGrace is how long a failed write waits for the answer that explains it.
+const answerGrace = time.Second
+
+func (c *upstreamConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.once.Do(func() { close(c.ended) })
+	}
+	return n, err
+}
+
+func (c *upstreamConn) Write(p []byte) (int, error) {
+	if c.write > 0 {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Write(p)
+	if err != nil && !isTimeout(err) {
+		wait := time.NewTimer(answerGrace)
+		defer wait.Stop()
+		select {
+		case <-c.ended:
+		case <-wait.C:
+		}
+	}
+	return n, err
+}
+
+func (c *upstreamConn) Close() error {
+	c.once.Do(func() { close(c.ended) })
+	return c.Conn.Close()
+}
