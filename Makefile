@@ -1,0 +1,38 @@
+# make run     build the gateway and start it on config.yaml
+# make test    everything that must be true, with what the tests need installed first
+# make fuzz    every fuzz target for a minute
+
+BIN     := bin/doorward
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+# The race detector needs a C compiler.
+RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ] && echo -race)
+# Servers are installed there, where only root looks by itself.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: run build test deps fuzz
+
+run: build
+	@sed -n '/^<!-- try -->/,/^<!-- tried -->/p' README.md | grep -v -e '^<!--' -e '^```'
+	@echo '# In a browser: http://localhost:8080/     To stop: Ctrl-C'
+	@echo
+	@exec $(BIN) serve --config config.yaml
+
+build:
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/doorward
+
+test: deps
+	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
+	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	DOORWARD_TEST_TOOLS=require go test $(RACE) -timeout 14m ./...
+
+deps:
+	@sh .ci/deps
+
+fuzz:
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 1m $$pkg; \
+		done; \
+	done

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/doorward/doorward/gateway"
+)
+
+// accessLine is the message of the one line each request leaves. Those lines
+// may wait for company; every other one is written at once.
+const accessLine = "request"
+
+// flushEvery is how long an access line may wait.
+const flushEvery = time.Second
+
+// logbook is the log: a logger, its level, which may change, and the lines that
+// wait to be written.
+type logbook struct {
+	*slog.Logger
+	level slog.LevelVar
+	lines *lines
+	done  chan struct{}
+}
+
+// openLog starts a log in the configured format. Close it, so that the last
+// lines are written.
+func openLog(w io.Writer, cfg gateway.LogConfig) *logbook {
+	b := &logbook{lines: &lines{w: bufio.NewWriterSize(w, 64<<10)}, done: make(chan struct{})}
+	b.setLevel(cfg.Level)
+	options := &slog.HandlerOptions{Level: &b.level}
+	var h slog.Handler = slog.NewJSONHandler(b.lines, options)
+	if cfg.Format == "text" {
+		h = slog.NewTextHandler(b.lines, options)
+	}
+	b.Logger = slog.New(prompt{h, b.lines})
+	go b.flush()
+	return b
+}
+
+// setLevel takes one of the words of log.level.
+func (b *logbook) setLevel(word string) {
+	var l slog.Level
+	if l.UnmarshalText([]byte(word)) == nil {
+		b.level.Set(l)
+	}
+}
+
+func (b *logbook) flush() {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.lines.Flush()
+		case <-b.done:
+			return
+		}
+	}
+}
+
+// Close writes what waits. The log may still be used; it no longer gathers.
+func (b *logbook) Close() {
+	close(b.done)
+	b.lines.Flush()
+}
+
+// lines gathers lines in front of a writer that costs a system call each.
+type lines struct {
+	mu sync.Mutex
+	w  *bufio.Writer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+func (l *lines) Flush() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Flush()
+}
+
+// prompt is a handler after which nothing waits, unless it was an access line
+// like any other. What waited goes out first: lines stay in order.
+type prompt struct {
+	slog.Handler
+	lines *lines
+}
+
+func (p prompt) Handle(ctx context.Context, r slog.Record) error {
+	err := p.Handler.Handle(ctx, r)
+	if r.Message == accessLine && r.Level < slog.LevelWarn {
+		return err
+	}
+	if flushed := p.lines.Flush(); err == nil {
+		err = flushed
+	}
+	return err
+}
+
+func (p prompt) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return prompt{p.Handler.WithAttrs(attrs), p.lines}
+}
+
+func (p prompt) WithGroup(name string) slog.Handler {
+	return prompt{p.Handler.WithGroup(name), p.lines}
+}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// account is a user as the control handlers show it.
+type account struct {
+	ID            string     `json:"id"`
+	Username      *string    `json:"username"`
+	Email         *string    `json:"email"`
+	Name          *string    `json:"name"`
+	Roles         []string   `json:"roles"`
+	Active        bool       `json:"active"`
+	EmailVerified bool       `json:"email_verified"`
+	CreatedAt     time.Time  `json:"created_at"`
+	UpdatedAt     time.Time  `json:"updated_at"`
+	LastLoginAt   *time.Time `json:"last_login_at"`
+}
+
+// call is one subcommand's talk with the control handlers.
+type call struct {
+	*client
+	ctx context.Context
+}
+
+// withClient makes a subcommand of what is done with a client.
+func (p *program) withClient(do func(*call, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) (err error) {
+		cfg, err := p.load()
+		if err != nil {
+			return err
+		}
+		c, err := p.dial(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.close()) }()
+		return do(&call{c, cmd.Context()}, args)
+	}
+}
+
+// group is a command that only holds others: called alone, or with a name it
+// does not hold, it is a wrong call.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
+		}
+		return usageError{fmt.Errorf("%s needs a command", cmd.CommandPath())}
+	}
+	return cmd
+}
+
+func (p *program) userCommand() *cobra.Command {
+	user := &cobra.Command{Use: "user", Short: "Look at and change accounts, also beside a running server"}
+	user.AddCommand(p.userAdd(), p.userList(), p.userShow(), p.userPasswd(), p.userRoles(),
+		p.userActive("disable", false), p.userActive("enable", true), p.userDelete())
+	return group(user)
+}
+
+// user finds an account by username or email.
+func (c *client) user(ctx context.Context, login string) (account, error) {
+	var got struct {
+		User account `json:"user"`
+	}
+	err := c.call(ctx, "GET", "/control/users/"+url.PathEscape(login), nil, &got)
+	if no := (*refused)(nil); errors.As(err, &no) && no.Status == http.StatusNotFound {
+		return account{}, fmt.Errorf("nobody is called %s: doorward user list shows who there is", login)
+	}
+	return got.User, err
+}
+
+func (p *program) userAdd() *cobra.Command {
+	var roles []string
+	var verified, fromStdin bool
+	cmd := &cobra.Command{
+		Use:   "add LOGIN [--role R]... [--verified] [--password-stdin]",
+		Short: "Make an account; LOGIN is a username or an email address",
+		Args:  cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringArrayVar(&roles, "role", nil, "give this `role` instead of accounts.default_roles; may be repeated")
+	cmd.Flags().BoolVar(&verified, "verified", false, "the email address is known to be theirs")
+	p.addPassword(cmd, &fromStdin)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		password, err := p.password(fromStdin)
+		if err != nil {
+			return err
+		}
+		body := map[string]any{"email_verified": verified}
+		if strings.Contains(args[0], "@") {
+			body["email"] = args[0]
+		} else {
+			body["username"] = args[0]
+		}
+		if password != "" {
+			body["password"] = password
+		}
+		if roles != nil {
+			body["roles"] = roles
+		}
+		return p.withClient(func(c *call, _ []string) error { return p.add(c, args[0], body) })(cmd, args)
+	}
+	return cmd
+}
+
+func (p *program) add(c *call, login string, body map[string]any) error {
+	var got struct {
+		User     account `json:"user"`
+		Password string  `json:"password"`
+	}
+	if err := c.call(c.ctx, "POST", "/admin/users", body, &got); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "%s can sign in; roles: %s\n", login, rolesText(got.User.Roles))
+	p.printPassword(got.Password)
+	return nil
+}
+
+func (p *program) userList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "List accounts, newest first", Args: cobra.NoArgs,
+		RunE: p.withClient(func(c *call, _ []string) error {
+			users, err := c.users(c.ctx)
+			if err != nil {
+				return err
+			}
+			return p.printUsers(users)
+		}),
+	}
+	p.addOutput(cmd)
+	return cmd
+}
+
+// users reads every page of the listing.
+func (c *client) users(ctx context.Context) ([]account, error) {
+	all := []account{}
+	query := url.Values{"limit": {"100"}}
+	for {
+		var page struct {
+			Users []account `json:"users"`
+		}
+		if err := c.call(ctx, "GET", "/admin/users?"+query.Encode(), nil, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Users...)
+		if len(page.Users) < 100 {
+			return all, nil
+		}
+		query.Set("after", page.Users[len(page.Users)-1].ID)
+	}
+}
+
+func (p *program) printUsers(users []account) error {
+	if p.output == "json" {
+		return p.printJSON(map[string]any{"users": users})
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "USERNAME\tEMAIL\tROLES\tSTATE\tLAST SIGN-IN")
+	for _, u := range users {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", orDash(u.Username), orDash(u.Email), rolesText(u.Roles), state(u), lastLogin(u))
+	}
+	return w.Flush()
+}
+
+func (p *program) userShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show LOGIN", Short: "Show one account", Args: cobra.ExactArgs(1),
+		RunE: p.withClient(func(c *call, args []string) error {
+			u, err := c.user(c.ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return p.printUser(u)
+		}),
+	}
+	p.addOutput(cmd)
+	return cmd
+}
+
+func (p *program) printUser(u account) error {
+	if p.output == "json" {
+		return p.printJSON(map[string]any{"user": u})
+	}
+	verified := "no"
+	if u.EmailVerified {
+		verified = "yes"
+	}
+	for _, row := range [][2]string{
+		{"id", u.ID}, {"username", orDash(u.Username)}, {"email", orDash(u.Email)}, {"email verified", verified},
+		{"name", orDash(u.Name)}, {"roles", rolesText(u.Roles)}, {"state", state(u)},
+		{"created", stamp(u.CreatedAt)}, {"updated", stamp(u.UpdatedAt)}, {"last sign-in", lastLogin(u)},
+	} {
+		fmt.Fprintf(p.stdout, "%-15s %s\n", row[0]+":", row[1])
+	}
+	return nil
+}
+
+func (p *program) userPasswd() *cobra.Command {
+	var fromStdin bool
+	cmd := &cobra.Command{
+		Use:   "passwd LOGIN [--password-stdin]",
+		Short: "Set a password; every session of the account ends",
+		Args:  cobra.ExactArgs(1),
+	}
+	p.addPassword(cmd, &fromStdin)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		password, err := p.password(fromStdin)
+		if err != nil {
+			return err
+		}
+		body := map[string]any{}
+		if password != "" {
+			body["password"] = password
+		}
+		return p.withClient(func(c *call, args []string) error {
+			var made struct {
+				Password string `json:"password"`
+			}
+			if err := c.change(args[0], "POST", "/password", body, &made); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.stdout, "%s has a new password; every session of the account has ended\n", args[0])
+			p.printPassword(made.Password)
+			return nil
+		})(cmd, args)
+	}
+	return cmd
+}
+
+// change does something to the account that is called login.
+func (c *call) change(login, method, what string, body, out any) error {
+	u, err := c.user(c.ctx, login)
+	if err != nil {
+		return err
+	}
+	return c.call(c.ctx, method, "/admin/users/"+url.PathEscape(u.ID)+what, body, out)
+}
+
+func (p *program) userRoles() *cobra.Command {
+	return &cobra.Command{
+		Use: "roles LOGIN a,b", Short: "Give an account these roles and no others; takes effect with the next request", Args: cobra.ExactArgs(2),
+		RunE: p.withClient(func(c *call, args []string) error {
+			roles := splitList(args[1])
+			if err := c.change(args[0], "PATCH", "", map[string]any{"roles": roles}, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.stdout, "%s has the roles: %s\n", args[0], rolesText(roles))
+			return nil
+		}),
+	}
+}
+
+func (p *program) userActive(verb string, active bool) *cobra.Command {
+	short, done := "Keep an account from signing in and end its sessions", "is disabled; every session of the account has ended"
+	if active {
+		short, done = "Let a disabled account sign in again", "can sign in again"
+	}
+	return &cobra.Command{
+		Use: verb + " LOGIN", Short: short, Args: cobra.ExactArgs(1),
+		RunE: p.withClient(func(c *call, args []string) error {
+			if err := c.change(args[0], "PATCH", "", map[string]any{"active": active}, nil); err != nil {
+				return err
+			}
+			fmt.Fprintln(p.stdout, args[0], done)
+			return nil
+		}),
+	}
+}
+
+func (p *program) userDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete LOGIN", Short: "Remove an account and everything of it; its names stay taken", Args: cobra.ExactArgs(1),
+		RunE: p.withClient(func(c *call, args []string) error {
+			if err := c.change(args[0], "DELETE", "", nil, nil); err != nil {
+				return err
+			}
+			fmt.Fprintln(p.stdout, args[0], "is deleted")
+			return nil
+		}),
+	}
+}
+
+func orDash(s *string) string {
+	if s == nil {
+		return "-"
+	}
+	return *s
+}
+
+func rolesText(roles []string) string {
+	if len(roles) == 0 {
+		return "none"
+	}
+	return strings.Join(roles, ", ")
+}
+
+func state(u account) string {
+	if u.Active {
+		return "active"
+	}
+	return "disabled"
+}
+
+func lastLogin(u account) string {
+	if u.LastLoginAt == nil {
+		return "never"
+	}
+	return stamp(*u.LastLoginAt)
+}

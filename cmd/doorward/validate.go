@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/mail"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+)
+
+// validate asks every section what is wrong with it, and then what is wrong
+// between sections. What has been reported for a key already is not reported
+// again.
+func (l *loaded) validate(known []problem) []problem {
+	var all []problem
+	add := func(path, message string) {
+		if !slices.ContainsFunc(known, func(p problem) bool { return p.path != "" && covers(p.path, path) }) {
+			all = append(all, problem{path, message, l.origins.of(path)})
+		}
+	}
+	for _, p := range l.authn().Validate() {
+		add(p.Path, p.Message)
+	}
+	for _, p := range l.gateway().Validate() {
+		add(p.Path, p.Message)
+	}
+	if message := l.Store.wrong(); message != "" {
+		add("store.url", message)
+	}
+	l.Mail.validate(l.Server.PublicURL, add)
+	if l.Accounts.EmailVerification == "required" {
+		add("accounts.email_verification", "required needs mails, and this version sends none: write optional or off")
+	}
+	return all
+}
+
+// wrong says what is wrong with the store's URL, "" if nothing is.
+func (c StoreConfig) wrong() string {
+	if path, ok := strings.CutPrefix(c.URL, "bolt:"); !ok || path == "" {
+		return "is not a store: write bolt: and the path of a file, as in bolt:doorward.db"
+	}
+	return ""
+}
+
+// validate reports what is wrong with the section mail. This version sends no
+// mails, so it takes no server to send them with: accepting one would promise
+// mails that never come.
+func (c MailConfig) validate(publicURL string, add func(path, message string)) {
+	switch scheme, _, _ := strings.Cut(c.URL, ":"); {
+	case c.URL == "":
+	case c.URL == "log:":
+		if !loopback(publicURL) {
+			add("mail.url", `"log:" writes secrets to the log, so it is for trying things out only: server.public_url must be on localhost`)
+		}
+	case scheme == "smtp" || scheme == "smtps":
+		add("mail.url", "this version does not send mail yet: leave mail.url empty")
+	default:
+		add("mail.url", `is not a way to send mail: write "" for none, or "log:"`)
+	}
+	if _, err := mail.ParseAddress(c.From); err != nil {
+		add("mail.from", `is not an address: write one such as "Doorward <no-reply@example.com>"`)
+	}
+	if c.Templates != "" {
+		if info, err := os.Stat(c.Templates); err != nil || !info.IsDir() {
+			add("mail.templates", fmt.Sprintf(`%q is not a folder that can be read: write one, or "" for the built-in templates`, c.Templates))
+		}
+	}
+	for path, link := range map[string]string{"mail.links.verify_email": c.Links.VerifyEmail, "mail.links.reset_password": c.Links.ResetPassword} {
+		if u, err := url.Parse(link); link != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			add(path, `is not an http or https URL: write one, or "" for our own page`)
+		}
+	}
+}
+
+// way names how mails leave, for the ready line.
+func (c MailConfig) way() string {
+	scheme, _, _ := strings.Cut(c.URL, ":")
+	if scheme == "" {
+		return "none"
+	}
+	return scheme
+}
+
+// loopback reports whether a URL leads to this machine only.
+func loopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
