@@ -1,0 +1,380 @@
+package policy
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// A second opinion, slow and dumb: readings by regular expressions, owners by
+// comparing sets of paths. It shares no code with what it is compared to; where
+// the two differ one of them is wrong.
+
+var (
+	rawPath   = regexp.MustCompile(`^/(?:[A-Za-z0-9._~!$&'()*+,;=:@/\[\]|-]|%[0-9A-Fa-f]{2})*$`)
+	rawQuery  = regexp.MustCompile(`^[^\x00-\x20\x7f#]*$`)
+	escape    = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+	runs      = regexp.MustCompile(`/+`)
+	authority = regexp.MustCompile(`^//[^/]*`)
+	hostPart  = regexp.MustCompile(`^//+[^/]*`)
+	params    = regexp.MustCompile(`;[^/]*`)
+	lastParam = regexp.MustCompile(`;[^/]*$`)
+	tail      = regexp.MustCompile(`(?s)[?#].*`)
+	spaces    = regexp.MustCompile(`\p{Z}+$`)
+	trailing  = regexp.MustCompile(`[.\p{Z}]+$`)
+)
+
+// naiveReadings is the closure written as recursion over a set.
+func naiveReadings(target string) (set map[string]bool, primary string, ok bool) {
+	raw, query, _ := strings.Cut(target, "?")
+	if !rawPath.MatchString(raw) || !rawQuery.MatchString(query) || len(raw) > 8192 {
+		return nil, "", false
+	}
+	set, ok = map[string]bool{}, true
+	var visit func(path string)
+	visit = func(path string) {
+		if path != "" && path[0] != '/' {
+			path = "/" + path
+		}
+		if path == "" {
+			path = "/"
+		}
+		if !ok || set[path] {
+			return
+		}
+		if len(set) == 32 || !naiveSound(path) {
+			ok = false
+			return
+		}
+		set[path] = true
+		resolved, fine := naiveResolve(path)
+		if !fine {
+			ok = false
+			return
+		}
+		visit(resolved)
+		visit(naiveDecode(path, false))
+		visit(naiveDecode(path, true))
+		visit(runs.ReplaceAllString(path, "/"))
+		visit(authority.ReplaceAllString(path, ""))
+		visit(hostPart.ReplaceAllString(path, ""))
+		visit(params.ReplaceAllString(path, ""))
+		visit(lastParam.ReplaceAllString(path, ""))
+		visit(strings.Join(strings.Split(path, `\`), "/"))
+		visit(tail.ReplaceAllString(path, ""))
+		visit(naiveTrim(path))
+		visit(naiveForms(path))
+	}
+	visit(naiveDecode(raw, true))
+	visit(naiveDecode(raw, false))
+	if !ok {
+		return nil, "", false
+	}
+	primary, _ = naiveResolve(naiveDecode(raw, true))
+	return set, runs.ReplaceAllString(primary, "/"), true
+}
+
+func naiveSound(path string) bool {
+	if !utf8.ValidString(path) {
+		return false
+	}
+	for _, r := range path {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			return false
+		}
+	}
+	return true
+}
+
+func naiveDecode(path string, keep bool) string {
+	return escape.ReplaceAllStringFunc(path, func(e string) string {
+		const digits = "0123456789abcdef"
+		low := strings.ToLower(e)
+		v := strings.IndexByte(digits, low[1])*16 + strings.IndexByte(digits, low[2])
+		if keep && (low == "%2f" || low == "%5c") {
+			return e
+		}
+		return string([]byte{byte(v)})
+	})
+}
+
+func naiveResolve(path string) (string, bool) {
+	var stack []string
+	segments := strings.Split(path, "/")[1:]
+	for i, s := range segments {
+		last := i == len(segments)-1
+		if s == ".." {
+			if len(stack) == 0 {
+				return "", false
+			}
+			stack = stack[:len(stack)-1]
+		} else if s != "." {
+			stack = append(stack, s)
+			continue
+		}
+		if last {
+			stack = append(stack, "")
+		}
+	}
+	return "/" + strings.Join(stack, "/"), true
+}
+
+func naiveTrim(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		switch bare := spaces.ReplaceAllString(s, ""); bare {
+		case ".", "..":
+			segments[i] = bare
+		default:
+			segments[i] = trailing.ReplaceAllString(s, "")
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+func naiveForms(path string) string {
+	out := ""
+	for _, r := range path {
+		s := norm.NFKD.String(string(r))
+		switch {
+		case r < 0x80:
+			out += string(r)
+		case strings.ContainsRune("\u2044\u2215", r):
+			out += "/"
+		case strings.ContainsRune("\u2216\u20e5\u00a5\u20a9", r):
+			out += `\`
+		case r == '\u066a':
+			out += "%"
+		case strings.ContainsAny(s, `./\;?#%`):
+			out += norm.NFC.String(s)
+		default:
+			out += string(r)
+		}
+	}
+	return out
+}
+
+func naiveFold(s string) string {
+	s = strings.ToLower(strings.ToUpper(norm.NFKC.String(s)))
+	s = strings.ReplaceAll(s, "ß", "ss")
+	s = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || unicode.Is(unicode.Variation_Selector, r) {
+			return -1
+		}
+		return r
+	}, s)
+	return norm.NFKC.String(s)
+}
+
+// covers says whether a pattern as written matches a path.
+func covers(written, path string) bool {
+	pattern := strings.Split(strings.TrimSuffix(written, "/"), "/")[1:]
+	segments := strings.Split(path, "/")[1:]
+	if segments[len(segments)-1] == "" {
+		segments = segments[:len(segments)-1]
+	}
+	for len(pattern) > 0 {
+		if pattern[0] == "**" {
+			return true
+		}
+		if len(segments) == 0 || pattern[0] != "*" && pattern[0] != segments[0] {
+			return false
+		}
+		pattern, segments = pattern[1:], segments[1:]
+	}
+	return len(segments) == 0
+}
+
+// universe is every path of up to five segments over the letters that patterns
+// of the fuzz target use, and one they do not.
+var universe = func() []string {
+	paths, last := []string{"/"}, []string{""}
+	for range 5 {
+		var next []string
+		for _, p := range last {
+			for _, s := range []string{"a", "b", "x"} {
+				next = append(next, p+"/"+s)
+			}
+		}
+		paths, last = append(paths, next...), next
+	}
+	return paths
+}()
+
+// extents remembers extent: there are few patterns, and fuzzing asks for them
+// all day.
+var extents sync.Map
+
+// extent is the set of paths of the universe that a pattern covers, case aside.
+func extent(written string) string {
+	if known, ok := extents.Load(written); ok {
+		return known.(string)
+	}
+	set := make([]byte, len(universe))
+	for i, path := range universe {
+		set[i] = '-'
+		if covers(strings.ToLower(written), path) {
+			set[i] = '+'
+		}
+	}
+	extents.Store(written, string(set))
+	return string(set)
+}
+
+func inside(a, b string) bool {
+	for i := range a {
+		if a[i] == '+' && b[i] != '+' {
+			return false
+		}
+	}
+	return true
+}
+
+func common(a, b string) string {
+	set := []byte(a)
+	for i := range set {
+		if b[i] != '+' {
+			set[i] = '-'
+		}
+	}
+	return string(set)
+}
+
+// naiveValid says whether a table has one owner for every path.
+func naiveValid(rules []Rule) bool {
+	for i, r := range rules {
+		for _, q := range rules[:i] {
+			if r.Host != q.Host {
+				continue
+			}
+			a, b := extent(r.Path), extent(q.Path)
+			shared := common(a, b)
+			switch {
+			case a == b && strings.TrimSuffix(r.Path, "/") != strings.TrimSuffix(q.Path, "/"):
+				return false
+			case a == b && slices.Equal(r.Methods, q.Methods):
+				return false
+			case !strings.Contains(shared, "+") || inside(a, b) || inside(b, a):
+			case !slices.ContainsFunc(rules, func(third Rule) bool {
+				return third.Host == r.Host && extent(third.Path) == shared
+			}):
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// naiveOwner picks the rule for one reading: -1 no pattern, -2 no method.
+func naiveOwner(rules []Rule, host, method, path string, fold bool) int {
+	for _, want := range hostOrder(host) {
+		best := ""
+		for _, r := range rules {
+			written := r.Path
+			if fold {
+				written = naiveFold(written)
+			}
+			if r.Host == want && covers(written, path) && (best == "" || inside(extent(r.Path), extent(best))) {
+				best = r.Path
+			}
+		}
+		if best == "" {
+			continue
+		}
+		for _, m := range []string{method, map[string]string{"HEAD": "GET"}[method], ""} {
+			for i, r := range rules {
+				same := r.Host == want && extent(r.Path) == extent(best)
+				if same && strings.Join(r.Methods, "") == m {
+					return i
+				}
+			}
+		}
+		return -2
+	}
+	return -1
+}
+
+// hostOrder lists the host patterns that cover a host, narrowest first.
+func hostOrder(host string) []string {
+	order := []string{host}
+	labels := strings.Split(host, ".")
+	for i := 1; i < len(labels); i++ {
+		order = append(order, "*."+strings.Join(labels[i:], "."))
+	}
+	return append(order, "")
+}
+
+// naiveDecide is the whole decision, as the tables write it.
+func naiveDecide(rules []Rule, prefix string, r Request, c Caller) Code {
+	set, primary, ok := naiveReadings(r.Target)
+	if !ok {
+		return Malformed
+	}
+	judge := func(path string, fold bool) (Code, string) {
+		if fold {
+			path = naiveFold(path)
+		}
+		if strings.HasPrefix(path+"/", prefix+"/") {
+			return InsufficientRole, ""
+		}
+		i := naiveOwner(rules, r.Host, r.Method, path, fold)
+		switch i {
+		case -1:
+			return NoRoute, ""
+		case -2:
+			return MethodNotAllowed, ""
+		}
+		return naiveAdmit(rules[i], c), rules[i].Upstream
+	}
+	code, upstream := judge(primary, false)
+	if code != Allowed {
+		return code
+	}
+	for path := range set {
+		for _, fold := range []bool{false, true} {
+			other, to := judge(path, fold)
+			if other == Allowed && to == upstream {
+				continue
+			}
+			if other != AuthenticationRequired || to != upstream {
+				return Ambiguous
+			}
+			code = AuthenticationRequired
+		}
+	}
+	return code
+}
+
+func naiveAdmit(r Rule, c Caller) Code {
+	if r.Allow.Audience == Nobody {
+		return InsufficientRole
+	}
+	if r.Allow.Audience == Anyone {
+		return Allowed
+	}
+	if !c.SignedIn {
+		return AuthenticationRequired
+	}
+	if r.Allow.Audience == Roles {
+		for _, have := range c.Roles {
+			for _, need := range r.Allow.Roles {
+				if have == need && (!r.Verified || c.Verified) {
+					return Allowed
+				}
+				if have == need {
+					return EmailNotVerified
+				}
+			}
+		}
+		return InsufficientRole
+	}
+	if r.Verified && !c.Verified {
+		return EmailNotVerified
+	}
+	return Allowed
+}

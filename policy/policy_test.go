@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// What nobody set must not open a door.
+func TestZeroValuesRefuse(t *testing.T) {
+	if (Decision{}).OK() {
+		t.Error("the zero Decision is a yes")
+	}
+	if (Match{}).Decide(callers["admin"]).OK() {
+		t.Error("the zero Match is a yes")
+	}
+	var none *Policy
+	if d := none.Decide(Request{Method: "GET", Target: "/"}, callers["admin"]); d.OK() || d.Code != NoRoute {
+		t.Errorf("no policy: got %+v", d)
+	}
+	if d := compile(t, nil, Options{}).Decide(Request{Method: "GET", Target: "/"}, callers["admin"]); d.OK() || d.Code != NoRoute {
+		t.Errorf("no rules: got %+v", d)
+	}
+}
+
+func TestPlainPathAllocatesNothing(t *testing.T) {
+	p := compile(t, table(1000), Options{Prefix: "/auth"})
+	cased := compile(t, append(table(1000), open("/Case"), on("*.example.com", "/x")), Options{Prefix: "/auth"})
+	for _, target := range []string{plainTarget, "/service-1/Items/4711?x", "/", "/nowhere/in/particular"} {
+		for _, policy := range []*Policy{p, cased} {
+			r := Request{Method: "GET", Host: "app.example.com:8080", Target: target}
+			if got := testing.AllocsPerRun(100, func() { policy.Decide(r, caller) }); got != 0 {
+				t.Errorf("%s: got %v allocations, want 0", target, got)
+			}
+		}
+	}
+}
+
+func TestMatchSays(t *testing.T) {
+	p := compile(t, []Rule{open("/**"), with("/items", "POST", "GET"), with("/items", "HEAD"), with("/none", "PUT")}, Options{Prefix: "/auth"})
+	tests := []struct {
+		name              string
+		method, host, raw string
+		wantRule          int
+		wantCode          Code
+		wantHost, wantRaw string
+		wantMethods       string
+	}{
+		{"origin-form", "GET", "H.test:80", "/a//%2e/b;c?d=/../e", 0, Allowed, "h.test", "/a//%2e/b;c?d=/../e", "DELETE GET HEAD OPTIONS PATCH POST PUT"},
+		{"absolute-form", "GET", "other.test", "http://H.test:80/a?b", 0, Allowed, "h.test", "/a?b", "DELETE GET HEAD OPTIONS PATCH POST PUT"},
+		{"absolute-form without path", "GET", "", "https://h.test?b", 0, Allowed, "h.test", "/?b", "DELETE GET HEAD OPTIONS PATCH POST PUT"},
+		{"methods", "GET", "h.test", "/items", 1, Allowed, "h.test", "/items", "GET HEAD POST"},
+		{"method not allowed", "OPTIONS", "h.test", "/none", -1, MethodNotAllowed, "h.test", "/none", "PUT"},
+		{"malformed", "GET", "h.test", "/%", -1, Malformed, "h.test", "/%", ""},
+		{"bad host", "GET", "h test", "/", -1, Malformed, "", "", ""},
+		{"our prefix", "GET", "h.test", "/auth/x", -1, InsufficientRole, "h.test", "/auth/x", ""},
+		{"method of an ambiguous path", "GET", "h.test", "/x/..%2fnone", 0, Allowed, "h.test", "/x/..%2fnone", "DELETE GET HEAD OPTIONS PATCH POST PUT"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := p.Match(Request{Method: tt.method, Host: tt.host, Target: tt.raw})
+			if m.Rule != tt.wantRule || m.Code != tt.wantCode || m.Host != tt.wantHost || m.Target != tt.wantRaw {
+				t.Errorf("got %d %q %q %q, want %d %q %q %q", m.Rule, m.Code, m.Host, m.Target, tt.wantRule, tt.wantCode, tt.wantHost, tt.wantRaw)
+			}
+			if got := strings.Join(m.Methods(), " "); got != tt.wantMethods {
+				t.Errorf("methods: got %q, want %q", got, tt.wantMethods)
+			}
+		})
+	}
+}
+
+// The long paths that have taken parsers down are refused or decided at once.
+// The bound is far above what a busy machine needs.
+func TestHugePaths(t *testing.T) {
+	p := compile(t, table(100), Options{})
+	for name, target := range map[string]string{
+		"20 kB":          "/" + strings.Repeat("a", 20_000),
+		"climbing":       "/" + strings.Repeat("../", 3000),
+		"parameters":     "/" + strings.Repeat(";a", 5000),
+		"slashes":        strings.Repeat("/", 8000),
+		"dots":           strings.Repeat("/.", 4000),
+		"nested escapes": "/" + "%" + strings.Repeat("25", 4000) + "2e",
+		"all at once":    "/" + strings.Repeat("a.;x%252f//", 700),
+		"full-width":     "/" + strings.Repeat("%ef%bc%8e", 900),
+	} {
+		start := time.Now()
+		d := p.Decide(Request{Method: "GET", Target: target}, caller)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
+		if len(target) > maxPath && d.Code != Malformed {
+			t.Errorf("%s: got %q, want %q", name, d.Code, Malformed)
+		}
+	}
+}
+
+// A long query is no path, and is passed on.
+func TestLongQueryIsNoLongPath(t *testing.T) {
+	p := compile(t, []Rule{open("/**")}, Options{})
+	r := Request{Method: "GET", Target: "/saml?SAMLRequest=" + strings.Repeat("a", 2*maxPath)}
+	if d := p.Decide(r, Caller{}); !d.OK() {
+		t.Errorf("got %q, want allowed", d.Code)
+	}
+}
+
+// Every character that Unicode's compatibility forms turn into one with a
+// meaning in paths is one we turn, too.
+func TestFormsCoverUnicode(t *testing.T) {
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		s := string(r)
+		if !strings.ContainsAny(norm.NFKC.String(s), meaningful) && !strings.ContainsAny(norm.NFKD.String(s), meaningful) {
+			continue
+		}
+		if r >= 0xd800 && r < 0xe000 {
+			continue
+		}
+		if !strings.ContainsAny(forms("/" + s)[1:], meaningful) {
+			t.Errorf("%U %s is left as it is", r, s)
+		}
+	}
+}
+
+// Two spellings a reader may take for one fold to one.
+func TestFold(t *testing.T) {
+	for _, same := range [][]string{
+		{"/admin", "/ADMIN", "/aDmIn", "/adm\u0131n", "/ADM\u0130N", "/\uff41dmin", "/ad\u200bmin", "/ad\u00admin", "/admin\ufe0f"},
+		{"/task", "/tas\u212a", "/ta\u017fk"},
+		{"/straße", "/STRASSE", "/STRA\u1e9eE"},
+		{"/ﬁle", "/file"},
+		{"/é", "/e\u0301", "/É"},
+		{"/σ", "/ς", "/Σ"},
+	} {
+		for _, s := range same {
+			if got, want := fold(s), fold(same[0]); got != want {
+				t.Errorf("fold(%q): got %q, want %q", s, got, want)
+			}
+			if once := fold(s); fold(once) != once {
+				t.Errorf("fold(%q) is not its own fold", once)
+			}
+		}
+	}
+}
+
+// The closure of short paths, by hand.
+func TestReadingsByHand(t *testing.T) {
+	tests := []struct {
+		raw, primary string
+		others       []string
+	}{
+		{"/a/b", "/a/b", nil},
+		{"/%61", "/a", nil},
+		{"/a%2fb", "/a%2fb", []string{"/a/b"}},
+		{"/a/../b", "/b", []string{"/a/../b"}},
+		{"/a%2f../b", "/a%2f../b", []string{"/a/../b", "/b", "/a%2f/b", "/a//b", "/a/b"}},
+		{"//h/b", "/h/b", []string{"//h/b", "/b"}},
+		{"/a;x/b", "/a;x/b", []string{"/a/b"}},
+		{"/a;x/b;y", "/a;x/b;y", []string{"/a/b", "/a;x/b"}},
+		{"/a%5cb", "/a%5cb", []string{`/a\b`, "/a/b"}},
+		{"/a./b%20", "/a./b ", []string{"/a/b"}},
+		{"/a%3fb", "/a?b", []string{"/a"}},
+	}
+	for _, tt := range tests {
+		all, first, ok := readings(tt.raw, nil)
+		want := append([]string{tt.primary}, tt.others...)
+		if !ok || all[first] != tt.primary {
+			t.Errorf("%s: got %q %v, want primary %q", tt.raw, all, ok, tt.primary)
+			continue
+		}
+		got := slices.Clone(all)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", tt.raw, got, want)
+		}
+	}
+	for _, raw := range []string{"/..", "/a/%2e%2e/..", "/..;/a", "/%ef%bc%8e%ef%bc%8e/b", "/a/..%252f..%252fb", "/..%20/a"} {
+		if all, _, ok := readings(raw, nil); ok {
+			t.Errorf("%s: a reading climbs above the root, and yet: %q", raw, all)
+		}
+	}
+}
