@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// hsts tells a browser to come by https for a year.
+const hsts = "max-age=31536000"
+
+// contentSecurityPolicy allows our own pages what they have: our stylesheet,
+// and forms that post to us. Nothing of theirs runs scripts.
+const contentSecurityPolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// ownHeaders puts on what every answer of our own has.
+func ownHeaders(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", contentSecurityPolicy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer") // a link in a mail carries a ticket
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY") // frame-ancestors, for browsers that do not know it
+}
+
+// stamp puts on what every answer of the gateway has, whoever made it. An
+// upstream's word on any of these is replaced.
+func (s *Server) stamp(h http.Header, x *exchange) {
+	h["X-Request-Id"] = []string{x.requestID}
+	if s.https() && x.secure { // RFC 6797, section 7.2: never over a plain connection
+		h["Strict-Transport-Security"] = []string{hsts}
+	}
+	switch {
+	case x.code != "":
+		h["Doorward"] = []string{string(x.code)}
+	case x.ignored != "":
+		h["Doorward"] = []string{string(x.ignored)}
+	default:
+		delete(h, "Doorward") // how a client tells our answers from the app's
+	}
+}
+
+// https reports whether the gateway is meant to be reached by https only.
+func (s *Server) https() bool { return s.public.Scheme == "https" }
+
+// requireHTTPS sends a plain request to https, or refuses it where a redirect
+// would lose the body. How the client's side speaks is TLS here, or what a
+// trusted proxy in front says; where nobody says, it is plain.
+func (s *Server) requireHTTPS(w *answer, r *http.Request, x *exchange) error {
+	if !s.https() || x.secure {
+		return nil
+	}
+	if x.trusted && r.Header["X-Forwarded-Proto"] == nil {
+		s.warnProto(x)
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return refuse("HTTPS_REQUIRED")
+	}
+	ownHeaders(w.Header())
+	w.Header().Set("Location", s.httpsLocation(r))
+	w.WriteHeader(http.StatusPermanentRedirect)
+	return errAnswered
+}
+
+// warnProto says once why a proxy's clients are redirected in circles.
+func (s *Server) warnProto(x *exchange) {
+	if s.warned.first(x.peer) {
+		s.Log.Warn("a trusted proxy does not say how its clients come: have it send X-Forwarded-Proto, or they are redirected to https for ever",
+			"peer", x.peer.String())
+	}
+}
+
+// httpsLocation is the same target under public_url. The Host header is not
+// asked: it is the client's.
+func (s *Server) httpsLocation(r *http.Request) string {
+	target := rawTarget(r)
+	if !strings.HasPrefix(target, "/") {
+		target = "/"
+	}
+	return originOf(s.public) + target
+}
+
+// originOf is scheme and host of a URL.
+func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }

@@ -1,0 +1,35 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"net/http"
+)
+
+// maxRequestID bounds an id that a trusted proxy brings.
+const maxRequestID = 64
+
+// number gives the request its id: a trusted proxy's, so that one id follows a
+// request through both logs, or one of our own.
+func (s *Server) number(_ *answer, r *http.Request, x *exchange) error {
+	if lines := r.Header["X-Request-Id"]; x.trusted && len(lines) == 1 && isRequestID(lines[0]) {
+		x.requestID = lines[0]
+		return nil
+	}
+	x.requestID = rand.Text() // 26 characters
+	return nil
+}
+
+// isRequestID reports whether text may stand in a log and in a header.
+func isRequestID(text string) bool {
+	if text == "" || len(text) > maxRequestID {
+		return false
+	}
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
