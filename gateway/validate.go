@@ -50,7 +50,7 @@ func (v *validation) server(c ServerConfig) {
 	if c.OpsListen != "" {
 		v.listen("server.ops_listen", c.OpsListen)
 	}
-	if c.OpsListen != "" && c.OpsListen == c.Listen {
+	if c.OpsListen != "" && c.OpsListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") { // port 0 is another one each time
 		v.add("server.ops_listen", "is the same as server.listen: metrics and health must not be public; write another port, such as 127.0.0.1:9180")
 	}
 	v.publicURL(c.PublicURL)
