@@ -1,0 +1,212 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/doorward/doorward/authn"
+)
+
+func TestIdentityHeadersNeverComeFromTheClient(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, func(c *Config) {
+		behind(up.url(), to("/**", anybody))(c)
+		c.Identity.Headers = []IdentityHeader{{Name: "X-WEBAUTH-USER", Value: "login"}}
+	})
+	spell := []func(string) string{
+		func(n string) string { return n },
+		strings.ToLower,
+		strings.ToUpper,
+		func(n string) string { return strings.ReplaceAll(n, "-", "_") },
+		func(n string) string { return strings.ReplaceAll(n, "-", ".") },
+		func(n string) string { return strings.ReplaceAll(n, "-", "~") },
+		func(n string) string { return strings.ReplaceAll(n, "-", "") },
+		func(n string) string { return strings.Replace(n, "-", "_", 1) },
+		func(n string) string { return "_" + n + "!" },
+	}
+	for _, name := range identityNames(g.Deps.Config) {
+		for i, how := range spell {
+			t.Run(fmt.Sprint(name, i), func(t *testing.T) {
+				rawGet(t, g.addr, "/", how(name)+": forged-value", how(name)+": forged-twice")
+				if head := up.last(t).head; strings.Contains(head, "forged") {
+					t.Errorf("the upstream got a header the client made up:\n%s", head)
+				}
+			})
+		}
+	}
+}
+
+func TestSteeringHeadersAreDroppedUnlessThePeerIsTrusted(t *testing.T) {
+	names := []string{
+		"X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override", "X-Accel-Redirect",
+		"X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
+		"X-Forwarded-Tls-Client-Cert", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP",
+		"Remote-Addr", "X-Auth-Request-Access-Token", "Proxy", "x-middleware-subrequest", "X_Original_URL",
+	}
+	for _, trusted := range []bool{false, true} {
+		up := newRecorder(t, plainAnswer)
+		g := newGateway(t, func(c *Config) {
+			behind(up.url(), to("/**", anybody))(c)
+			if trusted {
+				c.Server.TrustedProxies = []string{"127.0.0.0/8"}
+			}
+		})
+		for _, name := range names {
+			t.Run(fmt.Sprintf("%s trusted %v", name, trusted), func(t *testing.T) {
+				rawGet(t, g.addr, "/", name+": steered")
+				if got := strings.Contains(up.last(t).head, "steered"); got != trusted {
+					t.Errorf("got it through: %v, want %v\n%s", got, trusted, up.last(t).head)
+				}
+			})
+		}
+		t.Run(fmt.Sprintf("identity trusted %v", trusted), func(t *testing.T) {
+			rawGet(t, g.addr, "/", "X-Forwarded-User: steered", "Remote_User: steered")
+			if head := up.last(t).head; strings.Contains(head, "steered") {
+				t.Errorf("an identity got through:\n%s", head)
+			}
+		})
+	}
+}
+
+func TestKeepHeadersReturnsToTheRouteAndNoOther(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	kept := to("/kept/**", anybody)
+	kept.KeepHeaders = []string{"X-HTTP-Method-Override"}
+	g := newGateway(t, behind(up.url(), to("/**", anybody), kept))
+	for path, want := range map[string][]string{"/kept/x": {"PATCH"}, "/x": nil} {
+		rawGet(t, g.addr, path, "X-HTTP-Method-Override: PATCH", "X-Original-URL: /admin", "X-Forwarded-User: root")
+		got := up.last(t)
+		if have := got.fields("X-HTTP-Method-Override"); !slices.Equal(have, want) {
+			t.Errorf("%s: got %q, want %q", path, have, want)
+		}
+		if strings.Contains(got.head, "/admin") || strings.Contains(got.head, "root") {
+			t.Errorf("%s: what the route does not keep got through:\n%s", path, got.head)
+		}
+	}
+}
+
+func TestIdentityIsSetWhereConnectionCannotRemoveIt(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", signedin)))
+	ann := g.person(t, "ann", "user", "editor")
+	for _, connection := range []string{
+		"X-Forwarded-User", "x-forwarded-user, X-Forwarded-User-Id", "close, X-Forwarded-Groups, X-Forwarded-For, X-Request-Id",
+		"X-Forwarded-Host, X-Forwarded-Proto, Authorization, Host, Content-Length",
+	} {
+		t.Run(connection, func(t *testing.T) {
+			res, body := rawGet(t, g.addr, "/x", "Connection: "+connection, "Keep-Alive: X-Forwarded-User", "Authorization: Bearer "+ann.token)
+			if res.StatusCode != 200 {
+				t.Fatalf("got %d %s", res.StatusCode, body)
+			}
+			got := up.last(t)
+			for name, want := range map[string]string{
+				"X-Forwarded-User": "ann", "X-Forwarded-User-Id": ann.id, "X-Forwarded-Groups": "editor,user",
+				"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": g.addr, "X-Forwarded-Proto": "http", "Host": g.addr,
+				"X-Request-Id": res.Header.Get("X-Request-Id"),
+			} {
+				if have := got.fields(name); !slices.Equal(have, []string{want}) {
+					t.Errorf("%s: got %q, want %q", name, have, want)
+				}
+			}
+			if strings.Contains(got.head, "Authorization") {
+				t.Errorf("our token reached the upstream:\n%s", got.head)
+			}
+		})
+	}
+}
+
+func TestEveryPresetSendsItsOwnNamesAndNoOthers(t *testing.T) {
+	for name, preset := range presets {
+		t.Run(name, func(t *testing.T) {
+			up := newRecorder(t, plainAnswer)
+			g := newGateway(t, func(c *Config) {
+				behind(up.url(), to("/**", signedin))(c)
+				c.Identity.Preset = name
+			})
+			ann := g.person(t, "ann", "user")
+			rawGet(t, g.addr, "/x", "Authorization: Bearer "+ann.token)
+			got := up.last(t)
+			for _, all := range presets {
+				for _, h := range all {
+					want := h.Value == "login" && slices.Contains(preset, h)
+					if have := len(got.fields(h.Name)) == 1; h.Value == "login" && have != want {
+						t.Errorf("%s sent: %v, want %v", h.Name, have, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestNobodyHasNoIdentityHeaders(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	rawGet(t, g.addr, "/")
+	for _, name := range identityNames(g.Deps.Config) {
+		if have := up.last(t).fields(name); have != nil {
+			t.Errorf("%s: got %q, want none", name, have)
+		}
+	}
+}
+
+func TestIdentityValues(t *testing.T) {
+	user := authn.User{ID: "id1", Username: "ann", Email: "ann@example.org", Name: "Ann", Roles: []string{"b", "a"}}
+	change := func(f func(*authn.User)) *authn.Identity {
+		u := user
+		f(&u)
+		return &authn.Identity{User: u, Session: "sid1"}
+	}
+	noName := func(u *authn.User) { u.Username = "" }
+	tests := []struct {
+		name   string
+		id     *authn.Identity
+		emails bool
+		value  string
+		want   string
+	}{
+		{"the login is the username", change(func(*authn.User) {}), false, "login", "ann"},
+		{"an email nobody proved is no login", change(noName), false, "login", "id1"},
+		{"a verified email is", change(func(u *authn.User) { u.Username, u.EmailVerified = "", true }), false, "login", "ann@example.org"},
+		{"with verification off any is", change(noName), true, "login", "ann@example.org"},
+		{"an email nobody proved is not sent", change(func(*authn.User) {}), false, "email", ""},
+		{"a verified one is", change(func(u *authn.User) { u.EmailVerified = true }), false, "email", "ann@example.org"},
+		{"roles are sorted", change(func(*authn.User) {}), false, "roles", "a,b"},
+		{"the session is its id", change(func(*authn.User) {}), false, "session", "sid1"},
+		{"what is not ASCII is percent-encoded", change(func(u *authn.User) { u.Name = "José 日" }), false, "name", "Jos%C3%A9 %E6%97%A5"},
+		{"and cannot be written by hand", change(func(u *authn.User) { u.Name = "Jos%C3%A9" }), false, "name", "Jos%25C3%25A9"},
+		{"no value starts a second line", change(func(u *authn.User) { u.Name = "a\r\nX-Forwarded-User: root\x00\t" }), false, "name", "a%0D%0AX-Forwarded-User: root%00%09"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			set, err := newIdentitySet(Config{Identity: IdentityConfig{Preset: "none", Headers: []IdentityHeader{{"X-It", tt.value}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			set.emails = tt.emails
+			h := http.Header{}
+			set.set(h, tt.id)
+			if got := h.Get("X-It"); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if got := h.Values("X-It"); tt.want == "" && got != nil {
+				t.Errorf("got %q, want no header", got)
+			}
+		})
+	}
+}
+
+func TestStrippingCostsNoMemory(t *testing.T) {
+	set, err := newIdentitySet(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{}
+	h := http.Header{"Accept": {"*/*"}, "User-Agent": {"x"}, "X-Custom-Header": {"y"}, "Accept-Encoding": {"gzip"}, "Cookie": {"a=b"}}
+	x := &exchange{live: &live{identity: set}}
+	if got := testing.AllocsPerRun(100, func() { s.stripInbound(h, x) }); got != 0 {
+		t.Errorf("got %v allocations, want none", got)
+	}
+}
