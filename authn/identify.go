@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -18,23 +19,27 @@ const (
 	maxCookies = 16
 )
 
+// cookieSecret is what proves a cookie to be ours.
+type cookieSecret [cookieBytes - 16]byte
+
 // newCookie draws the value of a session cookie and what is kept of it.
 func newCookie(sid string) (Secret, []byte) {
 	id, _ := idBytes(sid)
-	secret := randomBytes(cookieBytes - len(id))
-	return Secret(strictBase64.EncodeToString(append(id[:], secret...))), Secret(secret).sum()
+	secret := cookieSecret(randomBytes(len(cookieSecret{})))
+	sum := sha256.Sum256(secret[:])
+	return Secret(strictBase64.EncodeToString(append(id[:], secret[:]...))), sum[:]
 }
 
 // parseCookie takes a cookie apart; false for anything newCookie cannot make.
-func parseCookie(value string) (sid string, secret Secret, ok bool) {
+func parseCookie(value Secret) (sid string, secret cookieSecret, ok bool) {
 	if len(value) != strictBase64.EncodedLen(cookieBytes) {
-		return "", "", false
+		return "", secret, false
 	}
-	b, ok := decodeStrict(value)
+	b, ok := decodeStrict(value.Reveal())
 	if !ok || len(b) != cookieBytes {
-		return "", "", false
+		return "", secret, false
 	}
-	return idString([16]byte(b)), Secret(b[16:]), true
+	return idString([16]byte(b)), cookieSecret(b[16:]), true
 }
 
 // verified is what is remembered of an access token whose signature and claims
@@ -60,7 +65,7 @@ func (s *Service) Identify(ctx context.Context, c Credential) (Identity, error) 
 		if i == maxCookies {
 			break
 		}
-		id, err := s.identifyCookie(ctx, value.Reveal(), now)
+		id, err := s.identifyCookie(ctx, value, now)
 		if !errors.Is(err, ErrNotSignedIn) {
 			return id, err
 		}
@@ -94,7 +99,8 @@ func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time
 	if len(token) > maxToken {
 		return verified{}, ErrTokenInvalid
 	}
-	sum := sha256.Sum256([]byte(token))
+	// Without a copy of the token for every request.
+	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(token), len(token)))
 	v, epoch, ok := s.tokens.get(sum)
 	if ok {
 		if v.from > now.Add(leeway).Unix() { // the clock went back
@@ -121,7 +127,7 @@ func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time
 	return v, nil
 }
 
-func (s *Service) identifyCookie(ctx context.Context, value string, now time.Time) (Identity, error) {
+func (s *Service) identifyCookie(ctx context.Context, value Secret, now time.Time) (Identity, error) {
 	sid, secret, ok := parseCookie(value)
 	if !ok {
 		return Identity{}, ErrNotSignedIn
@@ -138,9 +144,10 @@ func (s *Service) identifyCookie(ctx context.Context, value string, now time.Tim
 }
 
 // opens compares in constant time, and nothing opens a session of another mode.
-func (x *Session) opens(secret Secret) bool {
-	return x.Mode == ModeSessionCookie && len(x.CookieHash) == sha256.Size &&
-		subtle.ConstantTimeCompare(secret.sum(), x.CookieHash) == 1
+func (x *Session) opens(secret cookieSecret) bool {
+	sum := sha256.Sum256(secret[:])
+	return x.Mode == ModeSessionCookie && len(x.CookieHash) == len(sum) &&
+		subtle.ConstantTimeCompare(sum[:], x.CookieHash) == 1
 }
 
 // holder is the session and its user, both fit for use at now; else
@@ -180,26 +187,32 @@ func (s *Service) usable(x *Session, now time.Time) bool {
 // session is the cached session or the stored one; ErrNotFound. While the feed
 // is down the caches are shut.
 func (s *Service) session(ctx context.Context, id string) (*Session, error) {
-	return recall(ctx, s, s.sessions, id, func(tx Tx) (Session, error) { return tx.Session(id) })
+	x, epoch, ok := s.sessions.get(id)
+	if ok {
+		return x, nil
+	}
+	return fetch(ctx, s.Store, s.sessions, id, epoch, Tx.Session)
 }
 
+// user is the same for users. The password hash is of no use to a request, and
+// harm in a log.
 func (s *Service) user(ctx context.Context, id string) (*User, error) {
-	return recall(ctx, s, s.users, id, func(tx Tx) (User, error) {
+	u, epoch, ok := s.users.get(id)
+	if ok {
+		return u, nil
+	}
+	return fetch(ctx, s.Store, s.users, id, epoch, func(tx Tx, id string) (User, error) {
 		u, err := tx.User(id)
-		u.PasswordHash = "" // of no use to a request, and harm in a log
+		u.PasswordHash = ""
 		return u, err
 	})
 }
 
-// recall reads through a cache. A record that is not there is not remembered:
-// only tokens and cookies that were genuine once get this far without one.
-func recall[V any](ctx context.Context, s *Service, c *cache[string, *V], id string, read func(Tx) (V, error)) (*V, error) {
-	held, epoch, ok := c.get(id)
-	if ok {
-		return held, nil
-	}
+// fetch reads what a cache did not have, into it. A record that is not there is
+// not remembered: only what was genuine once gets this far without one.
+func fetch[V any](ctx context.Context, st Store, c *cache[string, *V], id string, epoch uint64, read func(Tx, string) (V, error)) (*V, error) {
 	v := new(V)
-	err := s.Store.View(ctx, func(tx Tx) (err error) { *v, err = read(tx); return err })
+	err := st.View(ctx, func(tx Tx) (err error) { *v, err = read(tx, id); return err })
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrNotFound
 	}

@@ -145,17 +145,15 @@ func (d *decoder) value(raw []byte, v reflect.Value, path string) {
 		d.value(raw, v.Elem(), path)
 	case isNull(raw) && v.Kind() != reflect.Interface:
 		d.bad.Add(path, "type", "null is not allowed")
-	case own:
+	case own, v.Kind() == reflect.Interface:
 		d.scalar(raw, v, path)
+		d.duplicates(raw, path)
 	case v.Kind() == reflect.Struct:
 		d.object(raw, path, func(name string) (reflect.Value, bool) { return fieldNamed(v, name) }, nil)
 	case v.Kind() == reflect.Map:
 		d.mapping(raw, v, path)
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8:
 		d.list(raw, v, path)
-	case v.Kind() == reflect.Interface:
-		d.scalar(raw, v, path)
-		d.duplicates(raw, path)
 	default:
 		d.scalar(raw, v, path)
 	}

@@ -49,7 +49,7 @@ func (s *Service) claimed(cred Credential, refresh Secret, now time.Time) []clai
 		}
 	}
 	for _, value := range cred.Cookies[:min(len(cred.Cookies), maxCookies)] {
-		if sid, secret, ok := parseCookie(value.Reveal()); ok {
+		if sid, secret, ok := parseCookie(value); ok {
 			list = append(list, claim{sid, func(x *Session) bool { return x.opens(secret) }})
 		}
 	}

@@ -167,7 +167,7 @@ func (c TokenConfig) check(p claims, now time.Time) error {
 	switch {
 	case p.Issuer == "" || p.Issuer != c.Issuer,
 		p.Audience == "" || p.Audience != c.Audience,
-		p.Subject == "", !isID(p.Session), !isID(p.ID),
+		!isUserID(p.Subject), !isID(p.Session), !isID(p.ID),
 		!inRange(p.Expires), !inRange(p.IssuedAt), !inRange(p.NotBefore),
 		p.IssuedAt > soonest, p.NotBefore > soonest,
 		p.Expires < p.IssuedAt,
@@ -182,6 +182,11 @@ func inRange(t int64) bool { return t > 0 && t < maxTime }
 func isID(id string) bool {
 	_, ok := idBytes(id)
 	return ok
+}
+
+// isUserID is wider than isID: accounts brought from elsewhere keep their ids.
+func isUserID(id string) bool {
+	return len(id) >= 20 && len(id) <= 32 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
 // headerOf is the header of every token a key signs, with the dot behind it.
