@@ -1,0 +1,134 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/doorward/doorward/authn"
+)
+
+func TestBackupIsAStore(t *testing.T) {
+	dir := t.TempDir()
+	s := openAt(t, filepath.Join(dir, "doorward.db"))
+	for i := range 300 {
+		writeUser(t, s, i)
+	}
+	// Writers go on meanwhile; the copy is of one moment.
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 300; ctx.Err() == nil; i++ {
+			s.Update(ctx, func(tx authn.Tx) error { return tx.PutUser(person(i)) })
+		}
+	})
+	path := filepath.Join(dir, "copy.db")
+	err := s.Backup(t.Context(), path)
+	stop()
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v, want mode 0600", info.Mode(), err)
+	}
+	wantFiles(t, dir, "copy.db", "doorward.db")
+	copied := openAt(t, path)
+	mustBeConsistent(t, copied)
+	if got := total(t, copied); got < 300 {
+		t.Errorf("got %d users in the copy, want 300 or more", got)
+	}
+	writeUser(t, copied, 1_000_000)
+}
+
+// TestBackupLeavesFreedPagesBehind: the seed of a token long rotated lies on in
+// the file, in a page that is free, and must not travel with the copy.
+func TestBackupLeavesFreedPagesBehind(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "doorward.db")
+	s := openAt(t, path)
+	seed := []byte("a seed that was rotated long ago")
+	session := authn.Session{ID: "s", User: "u", Chain: &authn.Chain{Links: []authn.Link{{Seed: seed}}}}
+	put := func(session authn.Session) {
+		t.Helper()
+		if err := s.Update(t.Context(), func(tx authn.Tx) error { return tx.PutSession(session) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(session)
+	encoded := []byte("YSBzZWVkIHRoYXQgd2FzIHJvdGF0ZWQgbG9uZyBhZ28=")
+	session.Chain = &authn.Chain{}
+	put(session)
+	if file, _ := os.ReadFile(path); !bytes.Contains(file, encoded) {
+		t.Fatal("the live file does not hold the old seed: the test shows nothing")
+	}
+	copyPath := filepath.Join(dir, "copy.db")
+	if err := s.Backup(t.Context(), copyPath); err != nil {
+		t.Fatal(err)
+	}
+	if file, _ := os.ReadFile(copyPath); len(file) == 0 || bytes.Contains(file, encoded) {
+		t.Error("the copy holds the old seed")
+	}
+}
+
+func TestBackupRefuses(t *testing.T) {
+	dir := t.TempDir()
+	s := openAt(t, filepath.Join(dir, "doorward.db"))
+	taken := filepath.Join(dir, "taken")
+	if err := os.WriteFile(taken, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tt := range []struct {
+		name, path, says string
+		ctx              context.Context
+	}{
+		{"a file", taken, "exists", t.Context()},
+		{"the store itself", s.path, "exists", t.Context()},
+		{"a link to nowhere", filepath.Join(dir, "link"), "exists", t.Context()},
+		{"a directory", dir, "exists", t.Context()},
+		{"no directory", filepath.Join(dir, "missing", "copy"), "no such file or directory", t.Context()},
+		{"given up", filepath.Join(dir, "copy"), "canceled", ended},
+	} {
+		if err := s.Backup(tt.ctx, tt.path); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: got %v, want an error that says %q", tt.name, err, tt.says)
+		}
+	}
+	if got, _ := os.ReadFile(taken); string(got) != "mine" {
+		t.Errorf("the file was overwritten with %d bytes", len(got))
+	}
+	wantFiles(t, dir, "doorward.db", "link", "taken")
+	// The race: the name is taken after the first look.
+	tmp := filepath.Join(dir, "tmp")
+	os.WriteFile(tmp, []byte("copy"), 0o600)
+	if err := publish(tmp, taken); err == nil {
+		t.Error("publish replaced a file")
+	}
+	if got, _ := os.ReadFile(taken); string(got) != "mine" {
+		t.Error("publish replaced a file")
+	}
+}
+
+func wantFiles(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("got the files %v, want %v", got, want)
+	}
+}
