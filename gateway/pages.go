@@ -112,10 +112,11 @@ func (s *Server) entrance(w *answer, r *http.Request, page, title string) error 
 	x := exchangeOf(r)
 	data := s.pageData(x, title)
 	data.ReturnTo = returnTo(data.Prefix, r.URL.Query().Get("return_to"))
-	// Any error leaves them to sign in: that is what mends it.
-	if err := s.identify(r, x); err == nil && x.identity != nil {
+	err := s.identify(r, x)
+	if err == nil {
 		return seeOther(w, data.ReturnTo)
 	}
+	s.clearDead(w, r, codeOf(err)) // whatever it was, signing in mends it
 	return writePage(w, http.StatusOK, page, data)
 }
 

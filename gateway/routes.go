@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/doorward/doorward/authn"
 )
 
 // access says who may call an endpoint.
@@ -161,19 +159,11 @@ func (s *Server) serveOwn(w *answer, r *http.Request) error {
 			return nil
 		}
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.callOwn(e, w, r, x)
 	}
-	if err := s.sameSite(r, e, x); err != nil {
-		return err
-	}
-	giveBack, err := s.spend(e, r, x)
-	if err != nil {
-		return err
-	}
-	err = s.callOwn(e, w, r, x)
-	if giveBack != nil && !counts(e, err) {
-		giveBack()
+	if err != nil && x.decision == "" {
+		x.decision = string(codeOf(err))
 	}
 	return err
 }
@@ -195,21 +185,40 @@ func ownLabels(prefix string) []string {
 	return labels
 }
 
-// callOwn checks who is asking and calls the handler that speaks the body's
-// language.
+// callOwn calls the endpoint, if this client may call it now.
 func (s *Server) callOwn(e *endpoint, w *answer, r *http.Request, x *exchange) error {
+	if err := s.sameSite(r, e, x); err != nil {
+		return err
+	}
+	giveBack, err := s.spend(e, r, x)
+	if err != nil {
+		return err
+	}
+	err = s.callAllowed(e, w, r, x)
+	if giveBack != nil && !counts(e, err) {
+		giveBack()
+	}
+	return err
+}
+
+// callAllowed checks who is asking and calls the handler that speaks the body's
+// language.
+func (s *Server) callAllowed(e *endpoint, w *answer, r *http.Request, x *exchange) error {
+	var nobody error
 	switch e.who {
 	case anyone, bearerOfIt:
 	case signedIn:
-		if err := s.identify(r, x); err != nil {
-			return err
-		}
-		if x.identity == nil {
-			return authn.ErrNotSignedIn
-		}
+		nobody = s.identify(r, x)
 	default:
 		return refuse("NOT_FOUND")
 	}
+	if err := s.limitRequest(x, r); err != nil { // by user, now that it is known
+		return err
+	}
+	if nobody != nil {
+		return nobody
+	}
+	x.decision = decisionAllowed
 	ownHeaders(w.Header())
 	if e.form != nil && isForm(r) {
 		return e.form(s, w, r)
