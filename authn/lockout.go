@@ -32,20 +32,24 @@ const evictionSample = 16
 //
 // Room for an attempt is taken before its hash and given back if it was right
 // or never happened: however many attempts arrive at once, no more than the
-// limit are hashed.
+// limit are hashed. Attempts that find no room only because others are under
+// way wait for those to be settled, so that many sign-ins of one person at
+// once are not taken for guesses.
 type lockout struct {
 	cfg LockoutConfig
 	key []byte // hashes what is counted
 
 	mu    sync.Mutex
-	table map[string]tally
+	table map[string]*tally
 }
 
-// tally is one count of failures as of a time.
+// tally is one count of failures as of a time, and of attempts under way.
 type tally struct {
-	count  float64
-	at     time.Time
-	locked bool // an attempt was refused since one was last admitted
+	count   float64
+	at      time.Time
+	pending int
+	settled chan struct{} // closed when one under way is settled; nil while nobody waits
+	locked  bool          // an attempt was refused since one was last admitted
 }
 
 // account is what failures are counted against.
@@ -59,12 +63,13 @@ type account struct {
 func loadLockout(ctx context.Context, store Store, cfg LockoutConfig, pepper Secret, now time.Time) (*lockout, error) {
 	mac := hmac.New(sha256.New, []byte("doorward lockout"))
 	mac.Write([]byte(pepper.Reveal()))
-	l := &lockout{cfg: cfg, key: mac.Sum(nil), table: map[string]tally{}}
+	l := &lockout{cfg: cfg, key: mac.Sum(nil), table: map[string]*tally{}}
 	err := store.View(ctx, func(tx Tx) error {
 		clear(l.table)
 		return tx.Counters(func(c Counter) bool {
-			if c.Expires.After(now) {
-				l.put(c.Key, tally{count: c.Count, at: c.At}, now)
+			if c.Expires.After(now) && l.limit(c.Key) > 0 {
+				e := l.entry(c.Key, now)
+				e.count, e.at = c.Count, c.At
 			}
 			return true
 		})
@@ -102,10 +107,12 @@ type attempt struct {
 	ceiling string // key of the account's counter, "" if it does not apply
 }
 
-// reserve takes room for one attempt. Where there is none it returns a
-// RetryError of ErrTooManyAttempts, and first reports whether that is news:
-// the first refusal since an attempt was last admitted.
-func (l *lockout) reserve(a account, network string, now time.Time) (t attempt, first bool, err error) {
+// reserve takes room for one attempt. Where failures have used it up it
+// returns a RetryError of ErrTooManyAttempts, and first reports whether that is
+// news: the first refusal since an attempt was last admitted. Where attempts
+// under way might, it returns a channel that is closed when one is settled:
+// try again then.
+func (l *lockout) reserve(a account, network string, now time.Time) (t attempt, busy <-chan struct{}, first bool, err error) {
 	if l.cfg.Failures > 0 {
 		t.network = l.networkKey(a, network)
 	}
@@ -114,24 +121,41 @@ func (l *lockout) reserve(a account, network string, now time.Time) (t attempt, 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wait := time.Duration(0)
+	if first, err = l.refuse(t, now); err != nil {
+		return attempt{}, nil, first, err
+	}
 	for _, key := range t.keys() {
-		if w := l.wait(key, now); w > wait {
-			wait = w
-			entry := l.table[key]
-			first = !entry.locked
-			entry.locked = true
-			l.table[key] = entry
+		if e := l.table[key]; e != nil && l.wait(key, e.pending, now) > 0 {
+			if e.settled == nil {
+				e.settled = make(chan struct{})
+			}
+			return attempt{}, e.settled, false, nil
 		}
 	}
-	if wait > 0 {
-		after := time.Duration(math.Ceil(wait.Seconds())) * time.Second
-		return attempt{}, first, &RetryError{Err: ErrTooManyAttempts, After: max(time.Second, after)}
-	}
 	for _, key := range t.keys() {
-		l.put(key, tally{count: l.level(key, now) + 1, at: now}, now)
+		e := l.entry(key, now)
+		e.pending++
+		e.locked = false
 	}
-	return t, false, nil
+	return t, nil, false, nil
+}
+
+// refuse says no where failures leave no room.
+func (l *lockout) refuse(t attempt, now time.Time) (first bool, err error) {
+	longest := time.Duration(0)
+	for _, key := range t.keys() {
+		if wait := l.wait(key, 0, now); wait > 0 {
+			e := l.entry(key, now)
+			first = first || !e.locked
+			e.locked = true
+			longest = max(longest, wait)
+		}
+	}
+	if longest == 0 {
+		return false, nil
+	}
+	after := time.Duration(math.Ceil(longest.Seconds())) * time.Second
+	return first, &RetryError{Err: ErrTooManyAttempts, After: max(time.Second, after)}
 }
 
 func (t attempt) keys() []string {
@@ -144,24 +168,42 @@ func (t attempt) keys() []string {
 	return keys
 }
 
+// failed counts an attempt. It comes before the failure is written, which
+// must not be a way to guess uncounted.
+func (l *lockout) failed(t attempt, now time.Time) { l.settle(t.keys(), 1, now) }
+
 // release gives the room back: the attempt never happened.
-func (l *lockout) release(t attempt, now time.Time) {
+func (l *lockout) release(t attempt, now time.Time) { l.settle(t.keys(), 0, now) }
+
+// succeeded forgets the failures of account and network. Those under the
+// ceiling stay: who knows the password has not proved the failures from
+// elsewhere to be theirs.
+func (l *lockout) succeeded(t attempt, now time.Time) {
+	l.settle(t.keys(), 0, now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, key := range t.keys() {
-		l.put(key, tally{count: l.level(key, now) - 1, at: now}, now)
+	if e := l.table[t.network]; e != nil {
+		e.count = 0
+		l.dropEmpty(t.network)
 	}
 }
 
-// succeeded forgets the failures of account and network, and gives back the
-// room under the ceiling: who knows one password has not proved the failures
-// from elsewhere to be theirs.
-func (l *lockout) succeeded(t attempt, now time.Time) {
+// settle ends attempts under way and tells who waits for that.
+func (l *lockout) settle(keys []string, failures float64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.table, t.network)
-	if t.ceiling != "" {
-		l.put(t.ceiling, tally{count: l.level(t.ceiling, now) - 1, at: now}, now)
+	for _, key := range keys {
+		e := l.table[key]
+		if e == nil {
+			continue // forgotten meanwhile
+		}
+		e.count, e.at = l.level(key, now)+failures, now
+		e.pending = max(0, e.pending-1)
+		if e.settled != nil {
+			close(e.settled)
+			e.settled = nil
+		}
+		l.dropEmpty(key)
 	}
 }
 
@@ -172,7 +214,8 @@ func (l *lockout) forget(a account) {
 	defer l.mu.Unlock()
 	for key := range l.table {
 		if counts(key) {
-			delete(l.table, key)
+			l.table[key].count = 0
+			l.dropEmpty(key)
 		}
 	}
 }
@@ -194,46 +237,48 @@ func (l *lockout) limit(key string) float64 {
 // level is what is left of a counter at now. A clock that went backwards
 // drains nothing.
 func (l *lockout) level(key string, now time.Time) float64 {
-	e, ok := l.table[key]
-	if !ok {
+	e := l.table[key]
+	if e == nil {
 		return 0
 	}
-	return e.drained(l.limit(key), l.cfg.Window, now)
-}
-
-func (e tally) drained(limit float64, window time.Duration, now time.Time) float64 {
 	passed := max(0, now.Sub(e.at).Seconds())
-	return max(0, e.count-passed*limit/window.Seconds())
+	return max(0, e.count-passed*l.limit(key)/l.cfg.Window.Seconds())
 }
 
-// wait is how long until the counter has room for one attempt more.
-func (l *lockout) wait(key string, now time.Time) time.Duration {
-	// A millionth of slack: draining is arithmetic in floating point.
-	over := l.level(key, now) + 1 - l.limit(key)
-	if over <= 1e-6 {
+// wait is how long until the counter has room for one attempt more than those
+// under way, if they all fail.
+func (l *lockout) wait(key string, pending int, now time.Time) time.Duration {
+	over := l.level(key, now) + float64(pending) + 1 - l.limit(key)
+	if over <= 1e-6 { // draining is arithmetic in floating point
 		return 0
 	}
 	return time.Duration(over / l.limit(key) * float64(l.cfg.Window))
 }
 
-// put stores a counter, or drops it if it is empty. A full table loses the
+// entry returns the counter, making it if need be. A full table loses the
 // emptiest of a few: a stranger who fills it with names of one failure each
 // pushes out his own, not the counter that is full.
-func (l *lockout) put(key string, e tally, now time.Time) {
-	if e.count <= 0 {
-		delete(l.table, key)
-		return
+func (l *lockout) entry(key string, now time.Time) *tally {
+	e := l.table[key]
+	if e == nil {
+		if len(l.table) >= maxCounters {
+			l.evict(now)
+		}
+		e = &tally{at: now}
+		l.table[key] = e
 	}
-	if _, held := l.table[key]; !held && len(l.table) >= maxCounters {
-		l.evict(now)
-	}
-	l.table[key] = e
+	return e
 }
 
+// evict drops a counter. One with an attempt under way is passed over: there
+// are only as many of those as the hashing pool lets wait.
 func (l *lockout) evict(now time.Time) {
 	victim, least, seen := "", math.Inf(1), 0
 	for key, e := range l.table { // in random order
-		if fill := e.drained(l.limit(key), l.cfg.Window, now) / l.limit(key); fill < least {
+		if e.pending > 0 {
+			continue
+		}
+		if fill := l.level(key, now) / l.limit(key); fill < least {
 			victim, least = key, fill
 		}
 		if seen++; seen == evictionSample {
@@ -243,26 +288,37 @@ func (l *lockout) evict(now time.Time) {
 	delete(l.table, victim)
 }
 
+func (l *lockout) dropEmpty(key string) {
+	if e := l.table[key]; e.count <= 0 && e.pending == 0 {
+		delete(l.table, key)
+	}
+}
+
 // save writes an attempt's counters as they stand, in the transaction of the
 // event about it. It reads the table inside the transaction: transactions come
 // one after the other, so the last one to write has seen every count before.
 func (l *lockout) save(tx Tx, t attempt) error {
 	for _, key := range t.keys() {
-		l.mu.Lock()
-		e, held := l.table[key]
-		l.mu.Unlock()
-		var err error
-		if held {
-			full := time.Duration(e.count / l.limit(key) * float64(l.cfg.Window))
-			err = tx.PutCounter(Counter{Key: key, Count: e.count, At: e.at, Expires: e.at.Add(full)})
-		} else {
-			err = dropCounter(tx, key)
+		c, held := l.counter(key)
+		if !held {
+			continue // forgotten or pushed out meanwhile
 		}
-		if err != nil {
+		if err := tx.PutCounter(c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (l *lockout) counter(key string) (Counter, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.table[key]
+	if e == nil || e.count <= 0 {
+		return Counter{}, false
+	}
+	empty := time.Duration(e.count / l.limit(key) * float64(l.cfg.Window))
+	return Counter{Key: key, Count: e.count, At: e.at, Expires: e.at.Add(empty)}, true
 }
 
 // unsave removes what is stored of an account and network, in the transaction

@@ -11,13 +11,14 @@ import (
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func testLockout(cfg LockoutConfig) *lockout {
-	return &lockout{cfg: cfg, key: []byte("k"), table: map[string]tally{}}
+	return &lockout{cfg: cfg, key: []byte("k"), table: map[string]*tally{}}
 }
 
 // tries makes n attempts that fail, and says how many were admitted.
 func tries(l *lockout, a account, network string, n int, now time.Time) (admitted int) {
 	for range n {
-		if _, _, err := l.reserve(a, network, now); err == nil {
+		if room, _, _, err := l.reserve(a, network, now); err == nil {
+			l.failed(room, now)
 			admitted++
 		}
 	}
@@ -46,17 +47,17 @@ func TestLockoutSaysWhenToComeBack(t *testing.T) {
 	a := account{user: "u1"}
 	tries(l, a, "n1", 5, noon)
 	var retry *RetryError
-	_, first, err := l.reserve(a, "n1", noon)
+	_, _, first, err := l.reserve(a, "n1", noon)
 	if !errors.As(err, &retry) || !errors.Is(err, ErrTooManyAttempts) || retry.After != 3*time.Minute || !first {
 		t.Errorf("sixth attempt: %v (first %v), want ErrTooManyAttempts for 3m and first", err, first)
 	}
-	if _, first, _ := l.reserve(a, "n1", noon); first {
+	if _, _, first, _ := l.reserve(a, "n1", noon); first {
 		t.Error("the second refusal of a lock counts as the first")
 	}
-	if _, _, err := l.reserve(a, "n1", noon.Add(retry.After)); err != nil {
-		t.Errorf("after the time given: %v", err)
+	if got := tries(l, a, "n1", 1, noon.Add(retry.After)); got != 1 {
+		t.Error("no attempt is admitted after the time given")
 	}
-	if _, first, _ := l.reserve(a, "n1", noon.Add(retry.After)); !first {
+	if _, _, first, _ := l.reserve(a, "n1", noon.Add(retry.After)); !first {
 		t.Error("the first refusal of the next lock does not count as the first")
 	}
 }
@@ -83,7 +84,7 @@ func TestLockoutGivesBack(t *testing.T) {
 	l := testLockout(LockoutConfig{Failures: 2, Window: time.Minute, Ceiling: 3})
 	a := account{name: "nobody"}
 	for range 20 {
-		room, _, err := l.reserve(a, "n1", noon)
+		room, _, _, err := l.reserve(a, "n1", noon)
 		if err != nil {
 			t.Fatalf("an attempt that never happened was counted: %v", err)
 		}
@@ -93,10 +94,36 @@ func TestLockoutGivesBack(t *testing.T) {
 		t.Errorf("%d counters are left of attempts that never happened", len(l.table))
 	}
 	tries(l, a, "n1", 1, noon)
-	room, _, _ := l.reserve(a, "n1", noon)
+	room, _, _, _ := l.reserve(a, "n1", noon)
 	l.succeeded(room, noon)
 	if got := tries(l, a, "n1", 9, noon); got != 2 {
 		t.Errorf("%d attempts admitted after a success, want 2", got)
+	}
+}
+
+// TestLockoutWaitsForWhatIsUnderWay: attempts under way take room, but are no
+// failures yet.
+func TestLockoutWaitsForWhatIsUnderWay(t *testing.T) {
+	l := testLockout(LockoutConfig{Failures: 2, Window: time.Minute, Ceiling: 50})
+	a := account{user: "u1"}
+	one, _, _, _ := l.reserve(a, "n1", noon)
+	two, _, _, _ := l.reserve(a, "n1", noon)
+	_, busy, _, err := l.reserve(a, "n1", noon)
+	if err != nil || busy == nil {
+		t.Fatalf("third attempt with two under way: %v, busy %v; want to wait", err, busy != nil)
+	}
+	l.failed(one, noon)
+	select {
+	case <-busy:
+	default:
+		t.Fatal("nobody was told that one is settled")
+	}
+	if _, again, _, err := l.reserve(a, "n1", noon); err != nil || again == nil {
+		t.Errorf("with one failed and one under way: %v, busy %v; want to wait", err, again != nil)
+	}
+	l.failed(two, noon)
+	if _, _, _, err := l.reserve(a, "n1", noon); !errors.Is(err, ErrTooManyAttempts) {
+		t.Errorf("with both failed: %v, want ErrTooManyAttempts", err)
 	}
 }
 
@@ -132,7 +159,7 @@ func TestLockoutMemory(t *testing.T) {
 		tries(l, account{user: fmt.Sprint("v", n), known: true}, "n1", 5, noon)
 	}
 	for n := range 200_000 {
-		_, _, _ = l.reserve(account{name: fmt.Sprint("random ", n)}, "n2", noon)
+		tries(l, account{name: fmt.Sprint("random ", n)}, "n2", 1, noon)
 	}
 	if got := len(l.table); got > maxCounters {
 		t.Errorf("%d counters kept, want at most %d", got, maxCounters)
@@ -146,7 +173,7 @@ func TestLockoutMemory(t *testing.T) {
 
 func TestLockoutKeysShowNothing(t *testing.T) {
 	l := testLockout(LockoutConfig{Failures: 5, Window: 15 * time.Minute, Ceiling: 50})
-	_, _, _ = l.reserve(account{name: "hunter2"}, "192.0.2.1", noon)
+	tries(l, account{name: "hunter2"}, "192.0.2.1", 1, noon)
 	for key := range l.table {
 		if strings.Contains(key, "hunter2") || strings.Contains(key, "192.0.2.1") {
 			t.Errorf("key %q shows what was typed or from where", key)

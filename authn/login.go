@@ -154,21 +154,34 @@ func (s *Service) accountOf(u User, c Client) account {
 	return account{user: u.ID, known: knownFrom(u, c.Network(), s.Now())}
 }
 
-// reserve takes room for one attempt. The first refusal of a lock is written
-// to the security log; the ones after it would only let a stranger fill it.
+// reserve takes room for one attempt, waiting for those under way if they may
+// take it.
 func (s *Service) reserve(ctx context.Context, a account, c Client) (attempt, error) {
-	now := s.Now()
-	t, first, locked := s.lockout.reserve(a, c.Network(), now)
-	if !first {
-		return t, locked
+	for {
+		t, busy, first, err := s.lockout.reserve(a, c.Network(), s.Now())
+		switch {
+		case err != nil && first:
+			s.logLocked(ctx, a.user, c)
+			return t, err
+		case err != nil || busy == nil:
+			return t, err
+		}
+		if err := s.hashes.standBy(ctx, busy); err != nil {
+			return t, err
+		}
 	}
+}
+
+// logLocked writes the first refusal of a lock to the security log; the ones
+// after it would only let a stranger fill it.
+func (s *Service) logLocked(ctx context.Context, user string, c Client) {
+	now := s.Now()
 	err := s.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		return s.addEvent(tx, SignInLocked, Actor{Client: c}, a.user, "", now, nil)
+		return s.addEvent(tx, SignInLocked, Actor{Client: c}, user, "", now, nil)
 	})
 	if err != nil {
 		s.Log.Error("write the event of a lockout", "error", err)
 	}
-	return t, locked
 }
 
 // signInFailed records a failure that is to count and returns why. The record
@@ -179,6 +192,7 @@ func (s *Service) signInFailed(ctx context.Context, why error, reason, user, ses
 	if session != "" {
 		a.ID = user
 	}
+	s.lockout.failed(t, now)
 	err := s.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		if err := s.lockout.save(tx, t); err != nil {
 			return err

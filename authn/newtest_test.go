@@ -30,6 +30,8 @@ type fixture struct {
 
 	mu       sync.Mutex
 	observed map[string]float64 // "metric label" -> sum
+	hashed   int                // turns of the hashing pool
+	hook     func()             // called as each turn begins
 }
 
 // newService makes a service in a folder of its own. change may alter its
@@ -80,8 +82,31 @@ func (f *fixture) advance(d time.Duration) { f.set(f.at().Add(d)) }
 
 func (f *fixture) observe(m authn.Metric, label string, v float64) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.observed[fmt.Sprintf("%s %s", m, label)] += v
+	var hook func()
+	if m == authn.MetricHashWait {
+		f.hashed++
+		hook = f.hook
+	}
+	f.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+}
+
+// hashes is how many turns of the hashing pool there have been.
+func (f *fixture) hashes() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hashed
+}
+
+// onHash has hook called as each turn of the hashing pool begins, after the
+// record it is about was read.
+func (f *fixture) onHash(hook func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hook = hook
 }
 
 // count is the sum of what was observed.
@@ -94,7 +119,12 @@ func (f *fixture) count(m authn.Metric, label string) float64 {
 // newUser makes an active account with the password of the tests.
 func (f *fixture) newUser(t testing.TB, username string, roles ...string) authn.User {
 	t.Helper()
-	n := authn.NewUser{Username: username, Email: username + "@example.com", Password: password, Roles: roles, EmailVerified: true}
+	return f.newUserWith(t, username, password, roles...)
+}
+
+func (f *fixture) newUserWith(t testing.TB, username string, p authn.Secret, roles ...string) authn.User {
+	t.Helper()
+	n := authn.NewUser{Username: username, Email: username + "@example.com", Password: p, Roles: roles, EmailVerified: true}
 	u, _, err := f.CreateUser(context.Background(), n, authn.Actor{ID: authn.ActorCLI})
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ type hashPool struct {
 	wake     *sync.Cond // something is queued, or the pool closes
 	queue    []*hashJob
 	running  int
+	standing int // callers of standBy
 	closed   bool
 	estimate time.Duration // moving average of what one job takes
 	done     sync.WaitGroup
@@ -80,7 +81,7 @@ func (p *hashPool) enqueue(ctx context.Context, j *hashJob) error {
 	if p.closed {
 		return overloaded(0)
 	}
-	if wait := p.expectedWait(); wait > maxHashWait {
+	if wait := p.expectedWait(0); wait > maxHashWait {
 		return overloaded(wait)
 	}
 	j.queuedAt = time.Now() // a duration is measured, not the time told: the clock of Deps has no say
@@ -95,15 +96,39 @@ func overloaded(wait time.Duration) error {
 	return &RetryError{Err: ErrOverloaded, After: max(time.Second, wait.Round(time.Second))}
 }
 
-// expectedWait is how long one more job would wait. While a worker is free it
-// is nothing, so an estimate that went wrong can always be corrected.
-func (p *hashPool) expectedWait() time.Duration {
-	ahead := len(p.queue) + p.running
+// expectedWait is how long one more job would wait behind those in the pool
+// and others. While a worker is free it is nothing, so an estimate that went
+// wrong can always be corrected.
+func (p *hashPool) expectedWait(others int) time.Duration {
+	ahead := len(p.queue) + p.running + others
 	if ahead < p.workers {
 		return 0
 	}
 	turns := math.Ceil(float64(ahead-p.workers+1) / float64(p.workers))
 	return time.Duration(turns * float64(p.estimate))
+}
+
+// standBy waits until ready is closed, for someone who will want a turn then.
+// Who stands by is bounded like the queue is, and the errors are those of run.
+func (p *hashPool) standBy(ctx context.Context, ready <-chan struct{}) error {
+	p.mu.Lock()
+	if wait := p.expectedWait(p.standing); wait > maxHashWait {
+		p.mu.Unlock()
+		return overloaded(wait)
+	}
+	p.standing++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.standing--
+		p.mu.Unlock()
+	}()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // withdraw takes a job back out of the queue; false if it has begun.

@@ -1,0 +1,463 @@
+package authn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// login tries to sign in from 192.0.2.1.
+func (f *fixture) login(login string, p authn.Secret) error {
+	return f.loginFrom("192.0.2.1", login, p)
+}
+
+func (f *fixture) loginFrom(ip, login string, p authn.Secret) error {
+	_, err := f.Login(ctx, authn.LoginAttempt{Login: login, Password: p}, client(ip))
+	return err
+}
+
+// traces is what the store holds: kinds of events and a number of counters.
+func (f *fixture) traces(t testing.TB) string {
+	t.Helper()
+	list, err := f.Events(ctx, authn.EventQuery{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, e := range list {
+		kinds[string(e.Kind)+fmt.Sprint(e.Detail)]++
+	}
+	counters := 0
+	err = f.Store.View(ctx, func(tx authn.Tx) error {
+		return tx.Counters(func(authn.Counter) bool { counters++; return true })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(kinds, counters)
+}
+
+// TestNobodyIsToldApart is the enumeration row: every account that cannot be
+// signed in to gives the same answers, does the same work and leaves the same
+// traces, through to the lockout and past it.
+func TestNobodyIsToldApart(t *testing.T) {
+	type outcome struct{ answers, traces string }
+	cases := map[string]func(f *fixture, t *testing.T) string{ // returns the login
+		"wrong password": func(f *fixture, t *testing.T) string { f.newUser(t, "ada"); return "ada" },
+		"by email":       func(f *fixture, t *testing.T) string { f.newUser(t, "ada"); return "ada@example.com" },
+		"unknown":        func(f *fixture, t *testing.T) string { f.newUser(t, "ada"); return "eve" },
+		"unknown email":  func(f *fixture, t *testing.T) string { f.newUser(t, "ada"); return "eve@example.com" },
+		"nobody's form":  func(f *fixture, t *testing.T) string { f.newUser(t, "ada"); return "ada\x00" },
+		"disabled": func(f *fixture, t *testing.T) string {
+			f.put(t, f.newUser(t, "ada"), func(u *authn.User) { u.Active = false })
+			return "ada"
+		},
+		"without a password": func(f *fixture, t *testing.T) string {
+			f.put(t, f.newUser(t, "ada"), func(u *authn.User) { u.PasswordHash = "" })
+			return "ada"
+		},
+		"unverified": func(f *fixture, t *testing.T) string {
+			f.put(t, f.newUser(t, "ada"), func(u *authn.User) { u.EmailVerified = false })
+			return "ada"
+		},
+	}
+	outcomes := map[string]outcome{}
+	for name, prepare := range cases {
+		f := newService(t, func(d *authn.Deps) { d.Config.Accounts.EmailVerification = "required" })
+		login := prepare(f, t)
+		var answers []string
+		for range 8 {
+			before := f.hashes()
+			err := f.login(login, "nonsense")
+			answers = append(answers, fmt.Sprintf("%v, %d hashes", err, f.hashes()-before))
+			f.advance(time.Second)
+		}
+		outcomes[name] = outcome{strings.Join(answers, "\n"), f.traces(t)}
+	}
+	want := outcomes["unknown"]
+	if strings.Count(want.answers, "1 hashes") != 5 || strings.Count(want.answers, "too many") != 3 {
+		t.Fatalf("an unknown name got\n%s\nwant five failures and three refusals", want.answers)
+	}
+	for _, name := range slices.Sorted(maps.Keys(outcomes)) {
+		if got := outcomes[name]; got != want {
+			t.Errorf("%s can be told from an unknown name:\n%s\n%s\nwant\n%s\n%s", name, got.answers, got.traces, want.answers, want.traces)
+		}
+	}
+}
+
+// put changes a record behind the service's back.
+func (f *fixture) put(t testing.TB, u authn.User, change func(*authn.User)) {
+	t.Helper()
+	err := f.Store.Update(ctx, func(tx authn.Tx) error {
+		u, err := tx.User(u.ID)
+		if err != nil {
+			return err
+		}
+		change(&u)
+		return tx.PutUser(u)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOnlyTheRightPasswordLearnsWhy: see also TestNobodyIsToldApart.
+func TestOnlyTheRightPasswordLearnsWhy(t *testing.T) {
+	f := newService(t, func(d *authn.Deps) { d.Config.Accounts.EmailVerification = "required" })
+	u := f.newUser(t, "ada")
+	for _, c := range []struct {
+		name   string
+		change func(*authn.User)
+		want   error
+		event  string
+		label  string
+	}{
+		{"unverified", func(u *authn.User) { u.EmailVerified = false }, authn.ErrEmailNotVerified, "sign_in.failed unverified", "unverified"},
+		{"disabled and unverified", func(u *authn.User) { u.Active = false }, authn.ErrAccountDisabled, "sign_in.failed disabled", "disabled"},
+		{"no address to verify", func(u *authn.User) { u.Active, u.Email = true, "" }, nil, "sign_in.succeeded", "succeeded"},
+	} {
+		f.put(t, u, c.change)
+		if err := f.login("ada", password); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		if got := f.events(t, u.ID); got[0] != c.event {
+			t.Errorf("%s: events %v, want %s first", c.name, got, c.event)
+		}
+		if got := f.count(authn.MetricSignIns, c.label); got != 1 {
+			t.Errorf("%s: %v sign-ins counted as %s, want 1", c.name, got, c.label)
+		}
+	}
+}
+
+func TestLoginInput(t *testing.T) {
+	f := newService(t, nil)
+	for _, c := range []struct {
+		name string
+		l    authn.LoginAttempt
+		want string
+	}{
+		{"nothing", authn.LoginAttempt{}, "login required, password required"},
+		{"a megabyte each", authn.LoginAttempt{Login: strings.Repeat("x", 1<<20), Password: authn.Secret(strings.Repeat("x", 1<<20))}, "login too_long, password too_long"},
+		{"unknown mode", authn.LoginAttempt{Login: "ada", Password: "x", Mode: "magic"}, "mode format"},
+	} {
+		before := f.hashes()
+		_, err := f.Login(ctx, c.l, client("192.0.2.1"))
+		if codes(err) != c.want || f.hashes() != before {
+			t.Errorf("%s: %v and %d hashes, want %s and none", c.name, err, f.hashes()-before, c.want)
+		}
+	}
+}
+
+func TestLoginRemembers(t *testing.T) {
+	f := newService(t, nil)
+	u := f.newUser(t, "ada")
+	f.advance(time.Hour)
+	if err := f.loginFrom("2001:db8::1", "ADA@example.com", password); err != nil {
+		t.Fatal(err)
+	}
+	got := f.record(t, u.ID)
+	if !got.LastLoginAt.Equal(f.at()) || len(got.Networks) != 1 || got.Networks[0].Network != "2001:db8::/64" || !got.UpdatedAt.Equal(u.UpdatedAt) {
+		t.Errorf("after a sign-in: last %v, networks %v, updated %v", got.LastLoginAt, got.Networks, got.UpdatedAt)
+	}
+	list, err := f.Events(ctx, authn.EventQuery{User: u.ID, Kind: authn.SignInSucceeded, Limit: 1})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("events %v, %v", list, err)
+	}
+	e := list[0]
+	if e.Actor != u.ID || e.ClientIP != "2001:db8::1" || e.RequestID != "r1" || e.Session == "" || !e.Time.Equal(f.at()) {
+		t.Errorf("event %+v", e)
+	}
+}
+
+// TestLockoutSpellings is the lockout key row through the door: every spelling
+// and the email share one budget.
+func TestLockoutSpellings(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada")
+	for _, login := range []string{"ada", "ADA@example.com", " ada ", "ａｄａ", "ada@EXAMPLE.com\n"} {
+		if err := f.login(login, "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) {
+			t.Fatalf("%q: %v", login, err)
+		}
+	}
+	for _, login := range []string{"ada", "ada@example.com", "\tADA"} {
+		before := f.hashes()
+		if err := f.login(login, password); !errors.Is(err, authn.ErrTooManyAttempts) || f.hashes() != before {
+			t.Errorf("the right password for %q after five failures: %v with %d hashes, want ErrTooManyAttempts with none",
+				login, err, f.hashes()-before)
+		}
+	}
+	f.advance(3 * time.Minute)
+	if err := f.login("ada", password); err != nil {
+		t.Errorf("the right password when one attempt has drained: %v", err)
+	}
+	if err := f.login("ada", "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) {
+		t.Errorf("a success did not clear the count: %v", err)
+	}
+	if got := f.count(authn.MetricSignIns, "locked"); got != 3 {
+		t.Errorf("%v sign-ins counted as locked, want 3", got)
+	}
+}
+
+func TestLockIsLoggedOnce(t *testing.T) {
+	f := newService(t, nil)
+	u := f.newUser(t, "ada")
+	for range 50 {
+		_ = f.login("ada", "nonsense")
+	}
+	got := f.events(t, u.ID)
+	want := []string{"sign_in.locked", "sign_in.failed password", "sign_in.failed password", "sign_in.failed password",
+		"sign_in.failed password", "sign_in.failed password", "user.created"}
+	if !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+}
+
+// TestStrangersCannotLockTheOwnerOut is the lockout DoS row.
+func TestStrangersCannotLockTheOwnerOut(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada")
+	const home = "198.51.100.1"
+	if err := f.loginFrom(home, "ada", password); err != nil {
+		t.Fatal(err)
+	}
+	before := f.hashes()
+	for n := range 200 {
+		_ = f.loginFrom(fmt.Sprintf("203.0.113.%d", n), "ada", "nonsense")
+	}
+	if got := f.hashes() - before; got != 50 {
+		t.Errorf("%d guesses hashed from 200 networks, want the ceiling, 50", got)
+	}
+	if err := f.loginFrom("203.0.113.250", "ada", password); !errors.Is(err, authn.ErrTooManyAttempts) {
+		t.Errorf("a new network past the ceiling: %v, want ErrTooManyAttempts", err)
+	}
+	if err := f.loginFrom(home, "ada", password); err != nil {
+		t.Errorf("the owner at home: %v", err)
+	}
+	for range 300 {
+		_ = f.loginFrom("203.0.113.9", "nobody", "nonsense")
+	}
+	f.newUser(t, "bob")
+	if err := f.loginFrom("203.0.113.9", "bob", password); err != nil {
+		t.Errorf("someone else, after 300 unknown names: %v", err)
+	}
+}
+
+// TestParallelGuesses is the atomicity row: 200 guesses at once, no more
+// hashes than the limit.
+func TestParallelGuesses(t *testing.T) {
+	for _, login := range []string{"ada", "nobody"} {
+		f := newService(t, nil)
+		f.newUser(t, "ada")
+		before := f.hashes()
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() {
+				err := f.login(login, "nonsense")
+				if !errors.Is(err, authn.ErrInvalidCredentials) && !errors.Is(err, authn.ErrTooManyAttempts) {
+					t.Errorf("guess: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if got := f.hashes() - before; got != 5 {
+			t.Errorf("%s: %d guesses hashed, want 5", login, got)
+		}
+	}
+}
+
+// TestRestartKeepsTheCounters: failures, and their end, outlive the process.
+func TestRestartKeepsTheCounters(t *testing.T) {
+	st := newStore(t)
+	f := newServiceOn(t, st, nil)
+	f.newUser(t, "ada")
+	f.newUser(t, "bob")
+	for range 5 {
+		_ = f.login("ada", "nonsense")
+		_ = f.login("nobody", "nonsense")
+		_ = f.login("bob", "nonsense")
+	}
+	f.advance(3 * time.Minute)
+	if err := f.login("bob", password); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	g := newServiceOn(t, st, nil)
+	for login, want := range map[string]error{
+		"ada": authn.ErrTooManyAttempts, "nobody": authn.ErrTooManyAttempts, "bob": nil,
+	} {
+		if err := g.login(login, password); !errors.Is(err, want) {
+			t.Errorf("%s after a restart: %v, want %v", login, err, want)
+		}
+	}
+	g.set(start.Add(time.Hour))
+	if err := g.login("ada", password); err != nil {
+		t.Errorf("ada once the window has passed: %v", err)
+	}
+}
+
+// TestFullQueue: past three seconds of expected waiting the answer is
+// immediate, and costs nobody an attempt.
+func TestFullQueue(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada")
+	release := f.HoldHashing(time.Hour)
+	for range 20 {
+		var retry *authn.RetryError
+		err := f.login("ada", "nonsense")
+		if !errors.Is(err, authn.ErrOverloaded) || !errors.As(err, &retry) || retry.After < time.Second {
+			t.Fatalf("login with a full queue: %v, want ErrOverloaded in a RetryError", err)
+		}
+		_, err = f.Register(ctx, authn.Registration{Username: "eve", Password: password}, client("192.0.2.1"))
+		if !errors.Is(err, authn.ErrOverloaded) {
+			t.Fatalf("register with a full queue: %v, want ErrOverloaded", err)
+		}
+	}
+	release()
+	if err := f.login("ada", password); err != nil {
+		t.Errorf("login after the storm: %v", err)
+	}
+	if got := f.count(authn.MetricSignIns, "overloaded"); got != 20 {
+		t.Errorf("%v sign-ins counted as overloaded, want 20", got)
+	}
+}
+
+func TestLeavingTheQueueCostsNoAttempt(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada")
+	release := f.HoldHashing(0)
+	for range 10 {
+		gone, leave := context.WithCancel(ctx)
+		left := make(chan error)
+		go func() {
+			_, err := f.Login(gone, authn.LoginAttempt{Login: "ada", Password: "nonsense"}, client("192.0.2.1"))
+			left <- err
+		}()
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Fatalf("login of someone who left: %v, want context.Canceled", err)
+		}
+	}
+	release()
+	if err := f.login("ada", password); err != nil {
+		t.Errorf("login after ten left: %v", err)
+	}
+}
+
+// TestHangingUpCounts: a guess whose hash has begun is counted and logged,
+// though nobody waits for the answer.
+func TestHangingUpCounts(t *testing.T) {
+	f := newService(t, nil)
+	u := f.newUser(t, "ada")
+	for range 5 {
+		gone, leave := context.WithCancel(ctx)
+		f.onHash(leave)
+		_, err := f.Login(gone, authn.LoginAttempt{Login: "ada", Password: "nonsense"}, client("192.0.2.1"))
+		if !errors.Is(err, authn.ErrInvalidCredentials) {
+			t.Fatalf("login: %v", err)
+		}
+	}
+	f.onHash(nil)
+	if err := f.login("ada", password); !errors.Is(err, authn.ErrTooManyAttempts) {
+		t.Errorf("after five guesses that hung up: %v, want ErrTooManyAttempts", err)
+	}
+	if got := strings.Count(strings.Join(f.events(t, u.ID), " "), "sign_in.failed"); got != 5 {
+		t.Errorf("%d failures logged, want 5", got)
+	}
+}
+
+// TestChangedWhileHashing: what was checked is looked at again in the
+// transaction that acts on it.
+func TestChangedWhileHashing(t *testing.T) {
+	other := newService(t, nil)
+	foreign := other.record(t, other.newUser(t, "other").ID).PasswordHash // of the same password, another salt
+	bad := other.newUserWith(t, "bad", "another walk off a longer pier").PasswordHash
+	for _, c := range []struct {
+		name   string
+		change func(*authn.User)
+		want   error
+	}{
+		{"password changed", func(u *authn.User) { u.PasswordHash = bad }, authn.ErrInvalidCredentials},
+		{"hash renewed", func(u *authn.User) { u.PasswordHash = foreign }, nil},
+		{"disabled", func(u *authn.User) { u.Active = false }, authn.ErrAccountDisabled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newService(t, nil)
+			u := f.newUser(t, "ada")
+			f.onHash(sync.OnceFunc(func() { f.put(t, u, c.change) }))
+			if err := f.login("ada", password); !errors.Is(err, c.want) {
+				t.Errorf("login: %v, want %v", err, c.want)
+			}
+			if got, want := f.live(t, u.ID), map[bool]int{true: 1}[c.want == nil]; got != want {
+				t.Errorf("%d sessions, want %d", got, want)
+			}
+		})
+	}
+	t.Run("change of password overtaken", func(t *testing.T) {
+		f := newService(t, nil)
+		u := f.newUser(t, "ada")
+		id := f.identify(t, f.signIn(t, "ada", authn.ModeToken))
+		f.onHash(sync.OnceFunc(func() { f.put(t, u, func(u *authn.User) { u.PasswordHash = bad }) }))
+		err := f.ChangePassword(ctx, id, password, "a third walk off another pier", client("192.0.2.1"))
+		if codes(err) != "current_password incorrect" || f.record(t, u.ID).PasswordHash != bad {
+			t.Errorf("ChangePassword: %v; it must not undo the change that overtook it", err)
+		}
+	})
+}
+
+// TestRehash: an old cost and a missing pepper are mended at the next sign-in,
+// also by several at once.
+func TestRehash(t *testing.T) {
+	st := newStore(t)
+	old := newServiceOn(t, st, nil)
+	u := old.newUser(t, "ada")
+	old.Close()
+	f := newServiceOn(t, st, func(d *authn.Deps) {
+		d.Config.Accounts.Password.BcryptCost, d.Config.Accounts.Password.Pepper = 5, "pepper of some length"
+	})
+	if err := f.login("ada", "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) || f.record(t, u.ID).PasswordHash != u.PasswordHash {
+		t.Fatalf("a wrong password: %v; it must not change the hash", err)
+	}
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if err := f.login("ada", password); err != nil {
+				t.Errorf("login: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	renewed := f.record(t, u.ID).PasswordHash
+	if !strings.Contains(renewed, "$2a$05$") || renewed[:16] == u.PasswordHash[:16] {
+		t.Errorf("hash after sign-in %.24q, before %.24q; want the new cost and key", renewed, u.PasswordHash)
+	}
+	if err := f.login("ada", password); err != nil || f.record(t, u.ID).PasswordHash != renewed {
+		t.Errorf("login again: %v; a hash by today's rules must stay", err)
+	}
+}
+
+func TestParallelSignInsDoNotMix(t *testing.T) {
+	f := newService(t, nil)
+	names := []string{"ada", "bob", "cyd", "dee"}
+	for _, n := range names {
+		f.newUser(t, n)
+	}
+	var all sync.WaitGroup
+	for n := range 40 {
+		all.Go(func() {
+			login := names[n%len(names)]
+			in, err := f.Login(ctx, authn.LoginAttempt{Login: login, Password: password}, client("192.0.2.1"))
+			if err != nil || in.User.Username != login || in.Session.User != in.User.ID {
+				t.Errorf("login of %s: %q, %v", login, in.User.Username, err)
+			}
+		})
+	}
+	all.Wait()
+}
