@@ -1,0 +1,349 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// endless is a backend of things that do not end by themselves: /events, /flood
+// (as fast as it is read) and /chunks (of unknown length).
+func endless(t testing.TB) *httptest.Server {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/events") {
+			w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		}
+		for {
+			if _, err := io.WriteString(w, "data: x\n\n"); err != nil {
+				return
+			}
+			if strings.HasSuffix(r.URL.Path, "/flood") {
+				continue
+			}
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return
+		}
+	}))
+	t.Cleanup(up.Close)
+	return up
+}
+
+// dialWebSocket opens a WebSocket through the gateway and proves that it echoes.
+func dialWebSocket(t testing.TB, g *testGateway, path string, headers ...string) *websocket.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	c, res, err := websocket.Dial(ctx, "ws://"+g.addr+path, &websocket.DialOptions{HTTPHeader: headerOf(headers...)})
+	if err != nil {
+		t.Fatalf("open the WebSocket: %v (%v)", err, res)
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	if err := c.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := c.Read(ctx); err != nil || string(got) != "hello" {
+		t.Fatalf("got %q, %v; want the echo", got, err)
+	}
+	return c
+}
+
+func headerOf(lines ...string) http.Header {
+	h := http.Header{}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		h.Add(name, value)
+	}
+	return h
+}
+
+// ending is an open stream of one kind, and how its end is awaited.
+type ending func(t testing.TB, g *testGateway, credential string) (wait func() error)
+
+// streamKinds is every kind of answer that must end with what admitted it. What
+// awaits the end fails by the deadline of its connection, not by a measurement.
+var streamKinds = map[string]ending{
+	"websocket": func(t testing.TB, g *testGateway, credential string) func() error {
+		c := dialWebSocket(t, g, "/echo", credential)
+		return func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			_, _, err := c.Read(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err == nil {
+				return errors.New("a message came instead of the end")
+			}
+			return nil
+		}
+	},
+	"event stream":   httpStream("/app/events"),
+	"unknown length": httpStream("/app/chunks"),
+}
+
+func httpStream(path string) ending {
+	return func(t testing.TB, g *testGateway, credential string) func() error {
+		c := dialRaw(t, g.addr)
+		c.send(t, "GET "+path+" HTTP/1.1\r\nHost: "+g.addr+"\r\n"+credential+"\r\n\r\n")
+		res := c.answer(t, "GET")
+		if res.StatusCode != 200 {
+			t.Fatalf("got %d, want 200", res.StatusCode)
+		}
+		if line, err := bufio.NewReader(res.Body).ReadString('\n'); line != "data: x\n" {
+			t.Fatalf("got %q, %v", line, err)
+		}
+		return func() error {
+			c.SetReadDeadline(time.Now().Add(patience))
+			_, err := io.Copy(io.Discard, c.in)
+			if isTimeout(err) {
+				return err
+			}
+			return nil
+		}
+	}
+}
+
+// withStreams is a configuration with the built-in backend for everybody signed
+// in, and the endless one below /app for the role user.
+func withStreams(url string) func(*Config) {
+	return func(c *Config) {
+		u := DefaultUpstream()
+		u.Name, u.URL = "endless", url
+		c.Upstreams = append(c.Upstreams, u)
+		route, echo := to("/app/**", roles("user")), to("/echo", roles("user"))
+		route.Upstream = "endless"
+		c.Routes = append(c.Routes, route, echo)
+	}
+}
+
+func TestStreamsEndWithWhatAdmittedThem(t *testing.T) {
+	ctx := context.Background()
+	cli := authn.Actor{ID: authn.ActorCLI}
+	ends := map[string]func(g *testGateway, p person, id authn.Identity) error{
+		"logout": func(g *testGateway, p person, id authn.Identity) error {
+			cred := authn.Credential{Bearer: authn.Secret(p.token)}
+			if id.Cookie {
+				_, value, _ := strings.Cut(p.cookie, "=")
+				cred = authn.Credential{Cookies: []authn.Secret{authn.Secret(value)}}
+			}
+			return g.Authn.Logout(ctx, cred, "", authn.Client{})
+		},
+		"logout-all": func(g *testGateway, p person, id authn.Identity) error {
+			return g.Authn.LogoutAll(ctx, id, authn.Client{})
+		},
+		"password change": func(g *testGateway, p person, id authn.Identity) error {
+			return g.Authn.ChangePassword(ctx, id, testPassword, "another long walk off a pier", authn.Client{})
+		},
+		"deactivation": func(g *testGateway, p person, id authn.Identity) error {
+			off := false
+			_, err := g.Authn.UpdateUser(ctx, p.id, authn.UserChange{Active: &off}, cli)
+			return err
+		},
+		"deletion": func(g *testGateway, p person, id authn.Identity) error {
+			return g.Authn.DeleteUser(ctx, p.id, cli)
+		},
+		"role taken": func(g *testGateway, p person, id authn.Identity) error {
+			_, err := g.Authn.UpdateUser(ctx, p.id, authn.UserChange{Roles: &[]string{"other"}}, cli)
+			return err
+		},
+		"reload": func(g *testGateway, p person, id authn.Identity) error {
+			cfg := g.live.Load().cfg
+			cfg.Routes = append([]Route(nil), cfg.Routes...)
+			for i := range cfg.Routes {
+				cfg.Routes[i].Allow = roles("other")
+			}
+			return g.Reload(cfg)
+		},
+		"shutdown": func(g *testGateway, p person, id authn.Identity) error {
+			g.streams.closeAll()
+			return nil
+		},
+	}
+	up := endless(t)
+	for kind, open := range streamKinds {
+		for name, end := range ends {
+			t.Run(kind+" by "+name, func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t, withStreams(up.URL))
+				g.addUser("root", "admin")
+				p := g.person(t, "ann", "user")
+				byToken := open(t, g, p.bearer)
+				byCookie := open(t, g, "Cookie: "+p.cookie)
+				other := open(t, g, g.person(t, "bob", "user").bearer)
+				for _, id := range []authn.Identity{identityOf(p, p.mobile), identityOf(p, p.web)} {
+					if err := end(g, p, id); err != nil && !gone(err) {
+						t.Fatalf("%s: %v", name, err)
+					}
+				}
+				if err := byToken(); err != nil {
+					t.Errorf("the stream opened with a token did not end: %v", err)
+				}
+				if err := byCookie(); err != nil {
+					t.Errorf("the stream opened with a cookie did not end: %v", err)
+				}
+				if name == "reload" || name == "shutdown" {
+					if err := other(); err != nil {
+						t.Errorf("someone else's stream did not end: %v", err)
+					}
+					return
+				}
+				if n := len(g.streams.list()); n != 1 {
+					g.eventually("one stream to be left", func() bool { return len(g.streams.list()) == 1 })
+				}
+			})
+		}
+	}
+}
+
+// gone reports that a second way of ending found the work done.
+func gone(err error) bool {
+	return errors.Is(err, authn.ErrNotFound) || errors.Is(err, authn.ErrTokenRevoked) || errors.Is(err, authn.ErrNotSignedIn) || isInput(err)
+}
+
+func isInput(err error) bool {
+	var input *authn.InputError
+	return errors.As(err, &input)
+}
+
+func identityOf(p person, s authn.Session) authn.Identity {
+	return authn.Identity{User: authn.User{ID: p.id}, Session: s.ID, Mode: s.Mode, Cookie: s.Mode == authn.ModeSessionCookie}
+}
+
+func TestStreamsOutliveTheAccessToken(t *testing.T) {
+	up := endless(t)
+	g := newGateway(t, withStreams(up.URL))
+	p := g.person(t, "ann", "user")
+	c := dialWebSocket(t, g, "/echo", p.bearer)
+	g.clock.advance(20 * time.Minute) // the token lives fifteen
+	if got := g.get("/echo", p.bearer).code(); got != "TOKEN_EXPIRED" {
+		t.Fatalf("got %q, want TOKEN_EXPIRED: the token was to be dead by now", got)
+	}
+	// A change that takes nothing away: the stream is judged and goes on.
+	if _, err := g.Authn.UpdateUser(context.Background(), p.id, authn.UserChange{Roles: &[]string{"more", "user"}}, authn.Actor{ID: authn.ActorCLI}); err != nil {
+		t.Fatal(err)
+	}
+	g.streams.rejudge()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := c.Write(ctx, websocket.MessageText, []byte("still here")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := c.Read(ctx); err != nil || string(got) != "still here" {
+		t.Errorf("got %q, %v; want the echo", got, err)
+	}
+}
+
+// A client that does not read keeps the gateway waiting in Write: cancelling the
+// call to the backend alone would leave it there.
+func TestAStreamEndsThoughItsClientDoesNotRead(t *testing.T) {
+	up := endless(t)
+	g := newGateway(t, withStreams(up.URL))
+	p := g.person(t, "ann", "user")
+	c := dialRaw(t, g.addr)
+	c.send(t, "GET /app/flood HTTP/1.1\r\nHost: "+g.addr+"\r\n"+p.bearer+"\r\n\r\n")
+	if res := c.answer(t, "GET"); res.StatusCode != 200 {
+		t.Fatalf("got %d, want 200", res.StatusCode)
+	}
+	if err := g.Authn.LogoutAll(context.Background(), identityOf(p, p.mobile), authn.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := g.streams.wait(ctx); err != nil {
+		t.Errorf("the stream did not end: %v", err)
+	}
+}
+
+// Between admission and the answer the session may end; the stream is listed
+// first and judged then, so it never begins.
+func TestAStreamThatLostItsSessionMeanwhileNeverBegins(t *testing.T) {
+	reached, release := make(chan bool), make(chan bool)
+	up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) {
+		reached <- true
+		<-release
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n")
+	})
+	g := newGateway(t, behind(up.url(), to("/**", signedin)))
+	p := g.person(t, "ann", "user")
+	c := dialRaw(t, g.addr)
+	c.send(t, "GET /x HTTP/1.1\r\nHost: "+g.addr+"\r\n"+p.bearer+"\r\n\r\n")
+	<-reached
+	if err := g.Authn.LogoutAll(context.Background(), identityOf(p, p.mobile), authn.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	res := c.answer(t, "GET")
+	if got := res.Header.Get("Doorward"); res.StatusCode != 401 || got != "TOKEN_REVOKED" {
+		t.Errorf("got %d %q, want 401 TOKEN_REVOKED", res.StatusCode, got)
+	}
+}
+
+func TestWaitForStreams(t *testing.T) {
+	up := endless(t)
+	g := newGateway(t, withStreams(up.URL))
+	if err := g.streams.wait(context.Background()); err != nil {
+		t.Fatalf("with none open: %v", err)
+	}
+	wait := httpStream("/app/events")(t, g, g.person(t, "ann", "user").bearer)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := g.streams.wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("with one open: got %v, want %v", err, context.Canceled)
+	}
+	g.streams.closeAll()
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	if err := g.streams.wait(context.Background()); err != nil {
+		t.Error(err)
+	}
+	res := g.get("/app/events", g.person(t, "bob", "user").bearer)
+	if res.code() != "OVERLOADED" {
+		t.Errorf("a new stream while shutting down: got %d %s, want OVERLOADED", res.Status, res.code())
+	}
+}
+
+func TestOnlyTheListedUpgradesPass(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	none := to("/none/**", anybody)
+	none.Upgrades = []string{}
+	g := newGateway(t, behind(up.url(), to("/**", anybody), none))
+	tests := []struct {
+		path, upgrade string
+		passes        bool
+	}{
+		{"/", "websocket", true}, {"/", "WebSocket", true}, {"/none/x", "websocket", false},
+		{"/", "h2c", false}, {"/", "websocket, h2c", false}, {"/", "TLS/1.0", false}, {"/", "", false},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.path, tt.upgrade), func(t *testing.T) {
+			res, _ := rawGet(t, g.addr, tt.path, "Connection: Upgrade, HTTP2-Settings", "Upgrade: "+tt.upgrade, "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
+			got := up.last(t)
+			if res.StatusCode != 200 {
+				t.Fatalf("got %d: an offer that is declined is no error", res.StatusCode)
+			}
+			if passes := got.fields("Upgrade") != nil; passes != tt.passes {
+				t.Errorf("Upgrade reached the upstream: %v, want %v", passes, tt.passes)
+			}
+			if passes := strings.Contains(strings.ToLower(got.head), "upgrade"); passes != tt.passes {
+				t.Errorf("the upstream got:\n%s", got.head)
+			}
+			if got.fields("HTTP2-Settings") != nil {
+				t.Errorf("HTTP2-Settings reached the upstream:\n%s", got.head)
+			}
+		})
+	}
+}
