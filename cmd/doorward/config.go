@@ -108,7 +108,9 @@ func load(file string, env []string) (*loaded, error) {
 	}
 	l := &loaded{Config: cfg, file: file, origins: doc.origins.under(over.origins), warnings: over.warnings}
 	problems := append(doc.problems, over.problems...)
-	problems = append(problems, l.validate(problems)...)
+	if !doc.unread { // else all that is missing would be reported as missing
+		problems = append(problems, l.validate(problems)...)
+	}
 	if len(problems) > 0 {
 		return nil, &configError{file: file, problems: problems}
 	}

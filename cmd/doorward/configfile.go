@@ -24,6 +24,7 @@ type document struct {
 	origins  origins
 	problems []problem
 	env      string // the variable the text is from; "" if it is the file
+	unread   bool   // nothing of it could be understood
 }
 
 // readFile reads the text of a configuration file.
@@ -61,6 +62,7 @@ func (d *document) syntax(err error) {
 		message = m[2]
 	}
 	d.add("", line, "is not YAML: "+message)
+	d.unread = true
 }
 
 func (d *document) add(path string, line int, message string) {
@@ -78,6 +80,7 @@ func (d *document) section(n *yaml.Node, v reflect.Value, path string, out map[s
 	}
 	if n.Kind != yaml.MappingNode {
 		d.add(path, n.Line, "holds a "+kindOf(n)+" where keys belong, such as "+example(v))
+		d.unread = d.unread || path == ""
 		return
 	}
 	known := fields(v)
@@ -163,8 +166,9 @@ func (d *document) plain(n *yaml.Node, path string) bool {
 	return true
 }
 
-// parseNode reads a value by the type of its key. What YAML takes for another
-// type is an error rather than a guess: `no` is not a word, and 010 not ten.
+// parseNode reads a value by the type of its key, from the characters that are
+// written: what YAML would make of them (`no` false, 010 eight, 1.10 1.1) does
+// not come into it.
 func parseNode(t reflect.Type, n *yaml.Node) (any, error) {
 	if t == reflect.TypeFor[policy.Allow]() {
 		return parseAllow(n)
@@ -175,16 +179,8 @@ func parseNode(t reflect.Type, n *yaml.Node) (any, error) {
 	if n.Kind != yaml.ScalarNode {
 		return nil, fmt.Errorf("holds a %s where a single value belongs", kindOf(n))
 	}
-	switch t.Kind() {
-	case reflect.Bool:
-		return parseBool(n.Value)
-	case reflect.Int:
-		if parsers[t] == nil {
-			return parseInt(n.Value)
-		}
-	}
-	if n.Tag != "!!str" && (parsers[t] == nil || t.Kind() == reflect.String) {
-		return nil, errors.New("is not text for YAML: write it in quotes")
+	if k := t.Kind(); (k == reflect.Bool || k == reflect.Int) && n.Style != 0 {
+		return nil, fmt.Errorf("%q is text for YAML: write it without quotes", n.Value)
 	}
 	return parseText(t, n.Value)
 }
@@ -196,8 +192,8 @@ func parseStrings(n *yaml.Node) (any, error) {
 	}
 	list := []string{}
 	for _, item := range n.Content {
-		if item.Kind != yaml.ScalarNode || item.Tag != "!!str" || item.Anchor != "" {
-			return nil, fmt.Errorf("entry %d of the list is not text for YAML: write it in quotes", len(list)+1)
+		if item.Kind != yaml.ScalarNode || item.Tag == "!!null" || item.Anchor != "" || item.Style&yaml.TaggedStyle != 0 {
+			return nil, fmt.Errorf("entry %d of the list is not plain text", len(list)+1)
 		}
 		list = append(list, item.Value)
 	}
@@ -206,11 +202,15 @@ func parseStrings(n *yaml.Node) (any, error) {
 
 // parseAllow reads who a route admits: a word or a list of roles.
 func parseAllow(n *yaml.Node) (any, error) {
-	var raw any
-	if err := n.Decode(&raw); err != nil {
-		return nil, errors.New("is neither a word nor a list of roles")
+	var written any = n.Value
+	if n.Kind != yaml.ScalarNode {
+		list, err := parseStrings(n)
+		if err != nil {
+			return nil, err
+		}
+		written = list
 	}
-	allow, err := policy.ParseAllow(raw)
+	allow, err := policy.ParseAllow(written)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "allow: "))
 	}

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/mail"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/doorward/doorward/store"
 )
 
 // validate asks every section what is wrong with it, and then what is wrong
@@ -17,7 +22,7 @@ func (l *loaded) validate(known []problem) []problem {
 	var all []problem
 	add := func(path, message string) {
 		if !slices.ContainsFunc(known, func(p problem) bool { return p.path != "" && covers(p.path, path) }) {
-			all = append(all, problem{path, message, l.origins.of(path)})
+			all = append(all, problem{path, l.withPlaces(message), l.origins.of(path)})
 		}
 	}
 	for _, p := range l.authn().Validate() {
@@ -30,16 +35,49 @@ func (l *loaded) validate(known []problem) []problem {
 		add("store.url", message)
 	}
 	l.Mail.validate(l.Server.PublicURL, add)
+	l.readCertificates(add)
 	if l.Accounts.EmailVerification == "required" {
 		add("accounts.email_verification", "required needs mails, and this version sends none: write optional or off")
 	}
 	return all
 }
 
+// otherRule finds where a message speaks of another rule of the table.
+var otherRule = regexp.MustCompile(`\(rule ([0-9]+)\)`)
+
+// withPlaces says where the other rules are that a message speaks of.
+func (l *loaded) withPlaces(message string) string {
+	return otherRule.ReplaceAllStringFunc(message, func(found string) string {
+		path := "routes[" + otherRule.FindStringSubmatch(found)[1] + "]"
+		return fmt.Sprintf("(%s, %s)", path, l.place(path))
+	})
+}
+
+// readCertificates reports certificate files that cannot be used: a file that is
+// there at the check is a server that starts.
+func (l *loaded) readCertificates(add func(path, message string)) {
+	if t := l.Server.TLS; t.Cert != "" && t.Key != "" {
+		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
+			add("server.tls.cert", fmt.Sprintf("with its key cannot be used: %v", err))
+		}
+	}
+	for i, u := range l.Upstreams {
+		if u.TLS.CA == "" {
+			continue
+		}
+		path := fmt.Sprintf("upstreams[%d].tls.ca", i)
+		if pem, err := os.ReadFile(u.TLS.CA); err != nil {
+			add(path, fmt.Sprintf("%q cannot be read: %v", u.TLS.CA, cause(err)))
+		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			add(path, fmt.Sprintf("%q holds no PEM certificate", u.TLS.CA))
+		}
+	}
+}
+
 // wrong says what is wrong with the store's URL, "" if nothing is.
 func (c StoreConfig) wrong() string {
-	if path, ok := strings.CutPrefix(c.URL, "bolt:"); !ok || path == "" {
-		return "is not a store: write bolt: and the path of a file, as in bolt:doorward.db"
+	if _, err := store.Path(c.URL); err != nil {
+		return strings.TrimPrefix(err.Error(), "store.url: ")
 	}
 	return ""
 }
