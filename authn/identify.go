@@ -181,7 +181,7 @@ func (s *Service) usable(x *Session, now time.Time) bool {
 		return true
 	}
 	used, ok := s.touches.last(x.ID)
-	return ok && x.Live(used) && now.Before(used.Add(s.Config.Sessions.Idle))
+	return ok && now.Before(used.Add(s.Config.Sessions.Idle))
 }
 
 // session is the cached session or the stored one; ErrNotFound. While the feed

@@ -114,10 +114,10 @@ func (s *Service) flush(ctx context.Context, now time.Time) error {
 	return s.writeDue(ctx, &s.touches, now, s.extend)
 }
 
-// extend moves the idle end of a session used at a time when it was live.
-// Nothing ever moves back.
+// extend moves the idle end of a session that was found usable at a time, be it
+// thanks to a use that was not written yet. Nothing ever moves back.
 func (s *Service) extend(x *Session, at time.Time) bool {
-	if !x.Live(at) || !at.After(x.LastUsedAt) {
+	if !at.Before(x.End) || !at.After(x.LastUsedAt) {
 		return false
 	}
 	x.LastUsedAt = at
