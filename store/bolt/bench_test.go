@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -16,7 +17,7 @@ func BenchmarkUpdate(b *testing.B) {
 		b.Run(strconv.Itoa(writers)+"writers", func(b *testing.B) {
 			s := openAt(b, filepath.Join(b.TempDir(), "doorward.db"))
 			var n atomic.Int64
-			b.SetParallelism(writers) // times GOMAXPROCS
+			b.SetParallelism(max(1, writers/runtime.GOMAXPROCS(0)))
 			update := func() {
 				key := strconv.FormatInt(n.Add(1)%10_000, 10)
 				err := s.Update(context.Background(), func(tx authn.Tx) error {

@@ -10,8 +10,10 @@ import (
 // How users are listed. The answer is found among index keys, newest first:
 // the ids of a role, or of a prefix, or of everyone. Filters are looked up by
 // id in the other indexes, and only the users of the page are decoded. So a
-// page costs by how many ids the narrowest index holds up to it, about a
-// hundred nanoseconds each, and never by the size of the records.
+// page costs by how many ids the narrowest index holds up to it, some tens of
+// nanoseconds each, and never by the size of the records. A prefix costs by all
+// that begin with it, for its matches must be put in order: about a microsecond
+// each.
 
 // Users implements authn.Tx.
 func (t *tx) Users(q authn.UserQuery) (authn.UserPage, error) {
@@ -65,9 +67,10 @@ func (l *listing) each(ids [][]byte) {
 	}
 }
 
-// see takes the next id of the walk and reports whether it wants another.
-func (l *listing) see(id, _ []byte) bool {
-	if !l.matches(id) {
+// see takes the next id of the walk, with the user's state where the index
+// tells it, and reports whether it wants another.
+func (l *listing) see(id, state []byte) bool {
+	if !l.matches(id, state) {
 		return true
 	}
 	counting := l.count()
@@ -103,14 +106,17 @@ func (l *listing) count() bool {
 
 // matches reports whether the user passes the filters the walk itself does
 // not make.
-func (l *listing) matches(id []byte) bool {
+func (l *listing) matches(id, state []byte) bool {
 	if l.q.Role != "" && l.q.Prefix != "" && l.t.get(rolesBucket, pair(l.q.Role, string(id))) == nil {
 		return false
 	}
 	if l.q.Active == nil {
 		return true
 	}
-	return bytes.Equal(l.t.get(statesBucket, id), flag(*l.q.Active))
+	if state == nil {
+		state = l.t.get(statesBucket, id)
+	}
+	return bytes.Equal(state, flag(*l.q.Active))
 }
 
 // idsByPrefix are the users one of whose names begins with the prefix, newest
