@@ -129,12 +129,30 @@ func (w *answer) finish(r *http.Request) {
 	if !w.began {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.limit <= 0 {
-		return
-	}
 	w.expectWrite()
 	if w.body.w != nil && !w.body.done && !w.http2 {
+		w.readRest(r)
+	}
+}
+
+// maxRest is how much of a body nobody wanted is read, so that the connection
+// can serve another request. net/http gives up at the same.
+const maxRest = 256 << 10
+
+// readRest reads what is left of a body, after the answer is out. net/http
+// would do so itself, but when the handler is done already: in full duplex that
+// starts a read in the background which the next request on the connection
+// collides with, and net/http panics. A client that waits for "100 Continue"
+// sends nothing more, and its connection is closed anyway.
+func (w *answer) readRest(r *http.Request) {
+	if w.limit > 0 {
 		_ = w.rc.SetReadDeadline(time.Now().Add(w.limit))
+	}
+	if r.Header.Get("Expect") != "" {
+		return
+	}
+	if w.rc.Flush() == nil {
+		_, _ = io.CopyN(io.Discard, w.body.ReadCloser, maxRest)
 	}
 }
 
