@@ -36,7 +36,7 @@ func targets(t testing.TB) []string {
 
 // fragments is what attacks on paths are made of.
 var fragments = []string{
-	"/", "/", "/", "/", "..", "..", ".", "admin", "admin", "public", "x", "a", "b",
+	"/", "/", "/", "/", "..", "..", ".", "admin", "admin", "/admin", "/file", "/file", "/admin/file", "/x/a", "/public/x/", "/a/b/", "public", "x", "a", "b",
 	"%2e", "%2E", "%2f", "%2F", "%5c", "%25", "%252e", "%252f", "%255c", "%3b", "%3f", "%23", "%20",
 	"..%2f", "%2e%2e", "%2e%2e%2f", "..;", ";", ";x=1", ";/", "//", "///", "/./", "/../", "/..;/", "/.;/",
 	"%61dmin", "Admin", "ADMIN", "%41dmin", "admin.", "admin%20", "%5c..%5c", "evil", "evil:80", "u@evil",

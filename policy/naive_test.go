@@ -22,6 +22,7 @@ var (
 	runs      = regexp.MustCompile(`/+`)
 	authority = regexp.MustCompile(`^//[^/]*`)
 	hostPart  = regexp.MustCompile(`^//+[^/]*`)
+	hostName  = regexp.MustCompile(`^//(?:[^/]*@)?(?:(?:[a-zA-Z0-9._+\x{80}-\x{10ffff}-]*(?::[0-9]{0,5})?|\[[^/]*\])(/|$)|[a-zA-Z0-9._+\x{80}-\x{10ffff}-]*)`)
 	params    = regexp.MustCompile(`;[^/]*`)
 	lastParam = regexp.MustCompile(`;[^/]*$`)
 	tail      = regexp.MustCompile(`(?s)[?#].*`)
@@ -36,14 +37,32 @@ func naiveReadings(target string) (set map[string]bool, primary string, ok bool)
 		return nil, "", false
 	}
 	set, ok = map[string]bool{}, true
-	var visit func(path string)
+	before := map[string]bool{} // not decoded yet
+	var visit, approach func(path string)
+	approach = func(path string) {
+		path = "/" + strings.TrimPrefix(path, "/")
+		if !ok || before[path] {
+			return
+		}
+		resolved, fine := naiveResolve(path)
+		if len(before) == 32 || !fine {
+			ok = false
+			return
+		}
+		before[path] = true
+		visit(naiveDecode(path, true))
+		visit(naiveDecode(path, false))
+		approach(resolved)
+		approach(runs.ReplaceAllString(path, "/"))
+		approach(authority.ReplaceAllString(path, ""))
+		approach(hostPart.ReplaceAllString(path, ""))
+		approach(hostName.ReplaceAllString(path, "$1"))
+		approach(params.ReplaceAllString(path, ""))
+		approach(lastParam.ReplaceAllString(path, ""))
+		approach(naiveTrim(path))
+	}
 	visit = func(path string) {
-		if path != "" && path[0] != '/' {
-			path = "/" + path
-		}
-		if path == "" {
-			path = "/"
-		}
+		path = "/" + strings.TrimPrefix(path, "/")
 		if !ok || set[path] {
 			return
 		}
@@ -63,6 +82,7 @@ func naiveReadings(target string) (set map[string]bool, primary string, ok bool)
 		visit(runs.ReplaceAllString(path, "/"))
 		visit(authority.ReplaceAllString(path, ""))
 		visit(hostPart.ReplaceAllString(path, ""))
+		visit(hostName.ReplaceAllString(path, "$1"))
 		visit(params.ReplaceAllString(path, ""))
 		visit(lastParam.ReplaceAllString(path, ""))
 		visit(strings.Join(strings.Split(path, `\`), "/"))
@@ -70,8 +90,7 @@ func naiveReadings(target string) (set map[string]bool, primary string, ok bool)
 		visit(naiveTrim(path))
 		visit(naiveForms(path))
 	}
-	visit(naiveDecode(raw, true))
-	visit(naiveDecode(raw, false))
+	approach(raw)
 	if !ok {
 		return nil, "", false
 	}

@@ -160,7 +160,10 @@ func TestReadingsByHand(t *testing.T) {
 		{"/a;x/b", "/a;x/b", []string{"/a/b"}},
 		{"/a;x/b;y", "/a;x/b;y", []string{"/a/b", "/a;x/b"}},
 		{"/a%5cb", "/a%5cb", []string{`/a\b`, "/a/b"}},
-		{"/a./b%20", "/a./b ", []string{"/a/b"}},
+		{"/a./b%20", "/a./b ", []string{"/a/b", "/a/b "}},
+		{"/a/b/%2e%2e/..", "/", []string{"/a/b/../..", "/a/b/"}},
+		{"/a/b/..%3b/..;/c", "/a/b/..;/..;/c", []string{"/a/b/..;/../c", "/a/b/c", "/a/b/../../c", "/c"}},
+		{"//h%61", "/ha", []string{"//ha", "/", "/a"}},
 		{"/a%3fb", "/a?b", []string{"/a"}},
 	}
 	for _, tt := range tests {

@@ -108,6 +108,7 @@ var steps = []func(string) string{
 	merge,         // // is / to nginx, Apache and most routers
 	dropAuthority, // //host/path is /path to Node's URL, Python and PHP
 	dropHost,      // ///host/path likewise to WHATWG parsers
+	dropName,      // //host%70ath likewise to Node's url.parse
 	dropParams,    // ;x=1 is no part of a segment to servlet containers
 	dropLastParam, // nor of the last segment to Python's urlparse
 	slashes,       // \ is / to Windows and IIS
@@ -116,34 +117,54 @@ var steps = []func(string) string{
 	forms,         // NFKC and best-fit conversion
 }
 
+// undecodedSteps is what a reader may do before it decodes at all. Undecoded
+// text is no reading, only on the way to one: Java's URI.normalize resolves the
+// last dots of /a/b/%2e%2e/.. and leaves the first to be decoded into a path
+// that nobody resolves again.
+var undecodedSteps = steps[2:]
+
 // readings returns every path some reader may take the raw path to mean, and
 // the index of the primary one: decoded but for %2F and %5C, dots resolved,
 // slashes merged. It fails if a reading is malformed or there are too many.
 func readings(raw string, all []string) (_ []string, primary int, ok bool) {
-	all, ok = insert(all, decodeKeeping(raw))
-	if ok {
-		all, ok = insert(all, decode(raw))
-	}
-	if !ok {
-		return nil, 0, false
-	}
-	for i := 0; i < len(all); i++ {
-		path := all[i]
-		next, ok := resolve(path)
-		if ok {
-			all, ok = insert(all, next)
+	var room [maxReadings]string
+	undecoded := append(room[:0], raw)
+	for i := 0; i < len(undecoded); i++ {
+		path := undecoded[i]
+		if all, ok = insert(all, decodeKeeping(path)); ok {
+			all, ok = insert(all, decode(path))
 		}
-		for s := 0; ok && s < len(steps); s++ {
-			if next = steps[s](path); next != path {
-				all, ok = insert(all, next)
-			}
+		if ok {
+			undecoded, ok = widen(undecoded, path, undecodedSteps)
 		}
 		if !ok {
 			return nil, 0, false
 		}
 	}
+	for i := 0; i < len(all); i++ {
+		if all, ok = widen(all, all[i], steps); !ok {
+			return nil, 0, false
+		}
+	}
 	first, _ := resolve(all[0])
 	return all, slices.Index(all, merge(first)), true
+}
+
+// widen adds what resolving and each of the steps make of one path.
+func widen(all []string, path string, steps []func(string) string) (_ []string, ok bool) {
+	next, ok := resolve(path)
+	if !ok {
+		return all, false
+	}
+	if next != path {
+		all, ok = insert(all, next)
+	}
+	for i := 0; ok && i < len(steps); i++ {
+		if next = steps[i](path); next != path {
+			all, ok = insert(all, next)
+		}
+	}
+	return all, ok
 }
 
 // insert adds a reading unless it is known. It fails if the reading is
@@ -266,6 +287,34 @@ func dropHost(path string) string {
 		return path
 	}
 	return fromSlash(strings.TrimLeft(path, "/"))
+}
+
+// dropName takes the longest host name after two slashes for the host, and the
+// rest for the path even if no slash begins it.
+func dropName(path string) string {
+	if !strings.HasPrefix(path, "//") {
+		return path
+	}
+	name, after, more := strings.Cut(path[2:], "/")
+	if more {
+		after = "/" + after
+	}
+	name = name[strings.LastIndexByte(name, '@')+1:]
+	end := 0
+	for end < len(name) && hostByte(name[end]) {
+		end++
+	}
+	rest := name[end:]
+	port := strings.HasPrefix(rest, ":") && validPort(rest[1:])
+	address := strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]")
+	if rest == "" || port || address {
+		return fromSlash(after)
+	}
+	return "/" + rest + after
+}
+
+func hostByte(c byte) bool {
+	return 'a' <= lower(c) && lower(c) <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("-._+", c) >= 0 || c >= utf8.RuneSelf
 }
 
 func fromSlash(s string) string {
