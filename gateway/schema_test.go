@@ -17,7 +17,7 @@ type document map[string]any
 
 func readDocument(t testing.TB) document {
 	t.Helper()
-	var d document
+	var d map[string]any
 	if err := yaml.Unmarshal([]byte(openAPIDocument), &d); err != nil {
 		t.Fatal(err)
 	}
