@@ -91,17 +91,30 @@ type loaded struct {
 // load reads defaults, then the file, then the environment, each over the one
 // before. The error is a *configError that lists everything wrong at once.
 func load(file string, env []string) (*loaded, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, &configError{file: file, problems: []problem{missingFile(file, err)}}
-	}
-	base := defaultConfig()
-	doc := readFile(file, data, base)
-	over := readEnv(env, base)
-
-	cfg, err := layer(base, doc.values, over.values)
+	l, problems, err := assemble(file, env)
 	if err != nil {
 		return nil, err
+	}
+	if len(problems) > 0 {
+		return nil, &configError{file: file, problems: problems}
+	}
+	return l, nil
+}
+
+// assemble is load without a verdict: the configuration as far as it could be
+// understood, and everything that is wrong with it.
+func assemble(file string, env []string) (*loaded, []problem, error) {
+	base := defaultConfig()
+	over := readEnv(env, base)
+	doc := &document{unread: true, origins: origins{}}
+	if data, err := os.ReadFile(file); err != nil {
+		doc.problems = []problem{missingFile(file, err)}
+	} else {
+		doc = readFile(data, base)
+	}
+	cfg, err := layer(base, doc.values, over.values)
+	if err != nil {
+		return nil, nil, err
 	}
 	if cfg.Tokens.Issuer == "" {
 		cfg.Tokens.Issuer = cfg.Server.PublicURL
@@ -111,10 +124,7 @@ func load(file string, env []string) (*loaded, error) {
 	if !doc.unread { // else all that is missing would be reported as missing
 		problems = append(problems, l.validate(problems)...)
 	}
-	if len(problems) > 0 {
-		return nil, &configError{file: file, problems: problems}
-	}
-	return l, nil
+	return l, problems, nil
 }
 
 // layer puts file and environment over the defaults. The values have the types

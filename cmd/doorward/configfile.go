@@ -28,7 +28,7 @@ type document struct {
 }
 
 // readFile reads the text of a configuration file.
-func readFile(file string, data []byte, base Config) *document {
+func readFile(data []byte, base Config) *document {
 	d := &document{values: map[string]any{}, origins: origins{}}
 	if node := d.parse(data); node != nil {
 		d.section(node, reflect.ValueOf(&base).Elem(), "", d.values)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -12,24 +13,41 @@ func (p *program) reloadCommand() *cobra.Command {
 		Use:   "reload",
 		Short: "Have the running server read its configuration again",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := p.load()
-			if err != nil {
-				return err
-			}
-			c, err := dialSocket(cmd.Context(), cfg)
-			if err != nil {
-				return err
-			}
-			if c == nil {
-				return errors.New("no server is running on this store: start one with doorward serve")
-			}
-			defer c.close()
-			if err := c.call(cmd.Context(), "POST", "/control/reload", nil, nil); err != nil {
-				return err
-			}
-			fmt.Fprintln(p.stdout, "the server has loaded its configuration again")
-			return nil
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return p.reload(cmd.Context()) },
 	}
+}
+
+// reload leaves the judgement to the server, so that a rejected configuration
+// is in its log too. All that is needed to find the server is where its store
+// is, and that a broken file can often still say.
+func (p *program) reload(ctx context.Context) error {
+	cfg, _, err := assemble(p.configFile(), p.env)
+	if err != nil {
+		return err
+	}
+	c, err := dialSocket(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		if _, err := p.load(); err != nil {
+			return err
+		}
+		return errors.New("no server is running on this store: start one with doorward serve")
+	}
+	defer c.close()
+	err = c.call(ctx, "POST", "/control/reload", nil, nil)
+	var no *refused
+	switch {
+	case errors.As(err, &no):
+		fmt.Fprintln(p.stderr, no)
+		if _, err := load(p.configFile(), p.env); err != nil {
+			return errInvalid
+		}
+		return errRefused // valid, but not for a server that runs
+	case err != nil:
+		return err
+	}
+	fmt.Fprintln(p.stdout, "the server has loaded its configuration again")
+	return nil
 }
