@@ -40,19 +40,23 @@ func (s *Server) serveProxied(w *answer, r *http.Request) error {
 
 // preflighted finds the route with cors that a preflight asks about; nil if it
 // is no preflight of ours. The method judged is the one the browser wants to
-// use. Nothing is opened: the request itself is still to come.
+// use; if the path has others only, the answer lists those. Nothing is opened:
+// the request itself is still to come.
 func (s *Server) preflighted(r *http.Request, x *exchange) *liveRoute {
 	if !isPreflight(r) {
 		return nil
 	}
-	x.match = x.live.policy.Match(policy.Request{
-		Method: r.Header.Get("Access-Control-Request-Method"), Host: r.Host, Target: r.RequestURI,
-	})
-	if x.match.Code != policy.Allowed || !x.live.routes[x.match.Rule].CORS {
+	asked := policy.Request{Method: r.Header.Get("Access-Control-Request-Method"), Host: r.Host, Target: r.RequestURI}
+	match := x.live.policy.Match(asked)
+	if methods := match.Methods(); match.Code == policy.MethodNotAllowed && len(methods) > 0 {
+		asked.Method = methods[0]
+		match = x.live.policy.Match(asked)
+	}
+	if match.Code != policy.Allowed || !x.live.routes[match.Rule].CORS {
 		return nil
 	}
-	route := &x.live.routes[x.match.Rule]
-	x.route, x.decision = route.label, "allowed"
+	route := &x.live.routes[match.Rule]
+	x.match, x.route, x.decision = match, route.label, "allowed"
 	return route
 }
 
@@ -81,6 +85,7 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 		return refuse("UPSTREAM_UNREACHABLE")
 	}
 	x.upstream = up.name
+	w.fullDuplex()
 	p := &passage{s: s, w: w, x: x, route: route, up: up}
 	if err := p.aim(&url.URL{}); err != nil {
 		return err

@@ -1,7 +1,19 @@
 package gateway
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/doorward/doorward/policy"
 )
@@ -44,6 +56,303 @@ func TestTargetIsForwardedByteForByte(t *testing.T) {
 			}
 			if got, want := up.last(t).line(), "GET "+target+" HTTP/1.1"; got != want {
 				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeForwardedAsItIsIsRefused(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	for _, target := range []string{"//x|y", "//a/b|"} {
+		if res, _ := rawGet(t, g.addr, target); res.StatusCode != 400 {
+			t.Errorf("%s: got %d, want 400", target, res.StatusCode)
+		}
+	}
+	for _, line := range []string{"GET x:admin/x HTTP/1.1", "GET admin HTTP/1.1", "GET http:admin HTTP/1.1", "CONNECT /x HTTP/1.1", "TRACE / HTTP/1.1"} {
+		if res, _ := rawRequest(t, g.addr, line); res.StatusCode < 400 || res.StatusCode >= 500 {
+			t.Errorf("%s: got %d, want a refusal", line, res.StatusCode)
+		}
+	}
+	if got := up.requests(); len(got) != 0 {
+		t.Errorf("reached the upstream: %q", got[0].line())
+	}
+}
+
+func TestAbsoluteFormIsForwardedAsAPath(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	rawGet(t, g.addr, "http://other.example/a%2Fb?c=%zz")
+	got := up.last(t)
+	if got.line() != "GET /a%2Fb?c=%zz HTTP/1.1" || !slices.Equal(got.fields("Host"), []string{"other.example"}) {
+		t.Errorf("got\n%s", got.head)
+	}
+}
+
+func TestNothingLeavesTheBasePath(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, func(c *Config) {
+		behind(up.url()+"/base/", to("/**", anybody))(c)
+		c.Upstreams[0].Host = "upstream"
+	})
+	for target, want := range map[string]string{
+		"/": "/base/", "/x?y": "/base/x?y", "//x/y": "/base//x/y", "/a%2F|b": "/base/a%2F|b", "/a/../b": "/base/a/../b",
+	} {
+		rawGet(t, g.addr, target)
+		if got := up.last(t).line(); got != "GET "+want+" HTTP/1.1" {
+			t.Errorf("%s: got %q, want %s", target, got, want)
+		}
+		if got := up.last(t).fields("Host"); !slices.Equal(got, []string{up.Addr().String()}) {
+			t.Errorf("got Host %q, want the upstream's own", got)
+		}
+	}
+	for _, target := range []string{"/../etc", "/api/../../etc", "/%2e%2e/etc", "/..%2fetc"} {
+		before := len(up.requests())
+		if res, _ := rawGet(t, g.addr, target); res.StatusCode != 400 || len(up.requests()) != before {
+			t.Errorf("%s: got %d, want 400 and nothing forwarded", target, res.StatusCode)
+		}
+	}
+}
+
+func TestBodiesPassAndRequestTrailersDoNot(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	c := dialRaw(t, g.addr)
+	c.send(t, "POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Forwarded-User, X-After\r\n\r\n"+
+		"5\r\nhello\r\n0\r\nX-Forwarded-User: root\r\nX-After: y\r\n\r\n")
+	if res := c.answer(t, "POST"); res.StatusCode != 200 {
+		t.Fatalf("got %d", res.StatusCode)
+	}
+	got := up.last(t)
+	if want := "5\r\nhello\r\n0\r\n\r\n"; got.body != want {
+		t.Errorf("got body %q, want %q", got.body, want)
+	}
+	if strings.Contains(got.head+got.body, "root") || got.fields("Trailer") != nil {
+		t.Errorf("a trailer reached the upstream:\n%s%s", got.head, got.body)
+	}
+}
+
+func TestResponseTrailersAndInformationalAnswersPass(t *testing.T) {
+	up := newRecorder(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"+
+		"2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n")
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	var hints []string
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		hints = append(hints, fmt.Sprint(code, h.Get("Link")))
+		return nil
+	}}
+	r, _ := http.NewRequest("GET", g.URL+"/x", nil)
+	res, err := http.DefaultTransport.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	if string(body) != "ok" || res.Trailer.Get("X-Sum") != "42" {
+		t.Errorf("got %q with trailer %v, want ok and X-Sum: 42", body, res.Trailer)
+	}
+	if !slices.Equal(hints, []string{"103</a.css>"}) {
+		t.Errorf("got hints %q", hints)
+	}
+	if res.Header.Get("X-Request-Id") == "" {
+		t.Error("the informational answer took the request id with it")
+	}
+}
+
+func TestAnswersAreOursToMark(t *testing.T) {
+	forged := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDoorward: TOKEN_EXPIRED\r\nX-Request-Id: forged\r\n"
+	cached := newRecorder(t, forged+"Cache-Control: public\r\nVary: Accept\r\n\r\n")
+	plain := newRecorder(t, forged+"Vary: Accept\r\n\r\n")
+	for _, tt := range []struct {
+		name         string
+		up           *recorder
+		signedIn     bool
+		cache, varys string
+	}{
+		{"identified", plain, true, "private", "Accept, Cookie, Authorization"},
+		{"identified, the app knows better", cached, true, "public", "Accept"},
+		{"anonymous", plain, false, "", "Accept"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newGateway(t, behind(tt.up.url(), to("/**", anybody)))
+			var lines []string
+			if tt.signedIn {
+				lines = []string{g.person(t, "ann", "user").bearer}
+			}
+			res, _ := rawGet(t, g.addr, "/", lines...)
+			h := res.Header
+			if got := h.Get("Cache-Control"); got != tt.cache {
+				t.Errorf("Cache-Control: got %q, want %q", got, tt.cache)
+			}
+			if got := strings.Join(h["Vary"], ", "); got != tt.varys {
+				t.Errorf("Vary: got %q, want %q", got, tt.varys)
+			}
+			if len(h["Doorward"]) != 0 {
+				t.Errorf("the app speaks in our codes: %q", h["Doorward"])
+			}
+			if ids := h["X-Request-Id"]; len(ids) != 1 || ids[0] == "forged" {
+				t.Errorf("X-Request-Id: got %q, want ours", ids)
+			}
+		})
+	}
+}
+
+func TestForwardedHeadersAreRebuilt(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	sent := []string{"X-Forwarded-For: 203.0.113.7", "X-Forwarded-Host: public.example", "X-Forwarded-Proto: https", "Forwarded: for=203.0.113.7"}
+	for _, tt := range []struct {
+		trusted          []string
+		from, host, prot string
+	}{
+		{nil, "127.0.0.1", "", "http"},
+		{[]string{"127.0.0.0/8"}, "203.0.113.7, 127.0.0.1", "public.example", "https"},
+	} {
+		g := newGateway(t, func(c *Config) {
+			behind(up.url(), to("/**", anybody))(c)
+			c.Server.TrustedProxies = tt.trusted
+		})
+		if tt.host == "" {
+			tt.host = g.addr
+		}
+		rawGet(t, g.addr, "/", sent...)
+		got := up.last(t)
+		for name, want := range map[string]string{"X-Forwarded-For": tt.from, "X-Forwarded-Host": tt.host, "X-Forwarded-Proto": tt.prot} {
+			if have := got.fields(name); !slices.Equal(have, []string{want}) {
+				t.Errorf("trusted %v: %s: got %q, want %q", tt.trusted, name, have, want)
+			}
+		}
+	}
+}
+
+// A backend that refuses an upload says so at once; whoever insists on sending
+// everything first never hears it.
+func TestAnEarlyAnswerReachesTheUploader(t *testing.T) {
+	const refused = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\ntoo big"
+	up, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.Close()
+	go func() {
+		for {
+			c, err := up.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReaderSize(c, 16)); err == nil {
+				io.WriteString(c, refused)
+			}
+			c.Close() // with the upload unread: the gateway's next write fails
+		}
+	}()
+	g := newGateway(t, behind("http://"+up.Addr().String(), to("/**", anybody)))
+	c := dialRaw(t, g.addr)
+	c.send(t, "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n")
+	go func() {
+		chunk := make([]byte, 64<<10)
+		for range 1024 {
+			if _, err := c.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	res := c.answer(t, "POST")
+	if body, err := io.ReadAll(res.Body); res.StatusCode != 413 || string(body) != "too big" {
+		t.Errorf("got %d %q %v, want 413 too big", res.StatusCode, body, err)
+	}
+}
+
+func TestHalfAnAnswerIsNoAnswer(t *testing.T) {
+	for name, answer := range map[string]string{
+		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := newScriptedRecorder(t, func(_ int, _ recorded, c net.Conn) { io.WriteString(c, answer); c.Close() })
+			g := newGateway(t, behind(up.url(), to("/**", anybody)))
+			c := dialRaw(t, g.addr)
+			c.send(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			res, err := http.ReadResponse(c.in, nil)
+			if err != nil {
+				return // not even the head came
+			}
+			if body, err := io.ReadAll(res.Body); err == nil {
+				t.Errorf("the client took %q for a whole answer", body)
+			}
+		})
+	}
+}
+
+func TestUpstreamFailures(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	hang := func(_ int, _ recorded, c net.Conn) { io.ReadAll(c) }
+	tests := []struct {
+		name   string
+		url    string
+		status int
+		code   string
+	}{
+		{"down", "http://" + closed.Addr().String(), 502, "UPSTREAM_UNREACHABLE"},
+		{"no such socket", "unix:" + filepath.Join(t.TempDir(), "none.sock"), 502, "UPSTREAM_UNREACHABLE"},
+		{"hangs up", newScriptedRecorder(t, func(_ int, _ recorded, c net.Conn) { c.Close() }).url(), 502, "UPSTREAM_UNREACHABLE"},
+		{"speaks nonsense", newRecorder(t, "NONSENSE\r\n\r\n").url(), 502, "UPSTREAM_UNREACHABLE"},
+		{"never answers", newScriptedRecorder(t, hang).url(), 504, "UPSTREAM_TIMEOUT"},
+		{"switches protocols unasked", newRecorder(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").url(), 502, "UPSTREAM_UNREACHABLE"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newGateway(t, func(c *Config) {
+				behind(tt.url, to("/**", anybody))(c)
+				c.Upstreams[0].Timeouts.Response = 100 * time.Millisecond
+			})
+			res, body := rawGet(t, g.addr, "/")
+			if got := res.Header.Get("Doorward"); res.StatusCode != tt.status || got != tt.code {
+				t.Errorf("got %d %q, want %d %q", res.StatusCode, got, tt.status, tt.code)
+			}
+			if strings.Contains(body, "127.0.0.1") || strings.Contains(body, ".sock") {
+				t.Errorf("the answer says where the upstream is: %s", body)
+			}
+		})
+	}
+}
+
+func TestUpstreamsOfEveryKind(t *testing.T) {
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s %s", r.Method, r.RequestURI, r.Proto, body)
+	})
+	plain := httptest.NewServer(echo)
+	defer plain.Close()
+
+	both := new(http.Protocols)
+	both.SetUnencryptedHTTP2(true)
+	h2c := httptest.NewUnstartedServer(echo)
+	h2c.Config.Protocols = both
+	h2c.Start()
+	defer h2c.Close()
+
+	socket := filepath.Join(t.TempDir(), "app.sock")
+	unix, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overUnix := &http.Server{Handler: echo}
+	go overUnix.Serve(unix)
+	defer overUnix.Close()
+
+	for url, proto := range map[string]string{
+		plain.URL: "HTTP/1.1", "h2c://" + h2c.Listener.Addr().String(): "HTTP/2.0", "unix:" + socket: "HTTP/1.1",
+	} {
+		scheme, _, _ := strings.Cut(url, ":")
+		t.Run(scheme, func(t *testing.T) {
+			g := newGateway(t, behind(url, to("/**", anybody)))
+			res := g.do("POST", "/a%2Fb?x=;y", "hello")
+			if want := "POST /a%2Fb?x=;y " + proto + " hello"; res.Status != 200 || res.Body != want {
+				t.Errorf("got %d %q, want %q", res.Status, res.Body, want)
 			}
 		})
 	}

@@ -1,0 +1,161 @@
+package gateway
+
+import (
+	"encoding/pem"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The backend closes a kept connection just as it is used again, before it has
+// taken any of the body: a POST is repeated on a new one.
+func TestAPostThatMetAStaleConnectionIsRepeated(t *testing.T) {
+	up := newScriptedRecorder(t, func(n int, got recorded, c net.Conn) {
+		switch {
+		case n == 1: // the head has come, the body has not: it awaits our 100
+			c.Close()
+		case strings.Contains(got.head, "100-continue"):
+			io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
+			body := make([]byte, 5)
+			io.ReadFull(c, body)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"+string(body))
+			c.Close()
+		default:
+			io.WriteString(c, plainAnswer)
+		}
+	})
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	rawGet(t, g.addr, "/")
+	c := dialRaw(t, g.addr)
+	c.send(t, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello")
+	res := c.answer(t, "POST")
+	if res.StatusCode == 100 {
+		res = c.answer(t, "POST")
+	}
+	if body, _ := io.ReadAll(res.Body); res.StatusCode != 200 || string(body) != "hello" {
+		t.Fatalf("got %d %q, want 200 hello", res.StatusCode, body)
+	}
+	got := up.requests()
+	if len(got) != 3 || got[1].conn != got[0].conn || got[2].conn == got[1].conn {
+		t.Errorf("got %d requests, want the POST once on the kept connection and once on a new one", len(got))
+	}
+}
+
+// A POST of which the backend may have had the body is never sent twice.
+func TestAPostThatMayHaveArrivedIsNotRepeated(t *testing.T) {
+	up := newScriptedRecorder(t, func(n int, _ recorded, c net.Conn) {
+		if n == 1 {
+			c.Close()
+			return
+		}
+		io.WriteString(c, plainAnswer)
+	})
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	rawGet(t, g.addr, "/")
+	if res := g.do("POST", "/x", "hello"); res.code() != "UPSTREAM_UNREACHABLE" {
+		t.Errorf("got %d %q, want UPSTREAM_UNREACHABLE", res.Status, res.code())
+	}
+	if n := len(up.requests()); n != 2 {
+		t.Errorf("got %d requests, want 2", n)
+	}
+}
+
+func TestReplayBody(t *testing.T) {
+	long := strings.Repeat("x", 3*transportBuffer)
+	tests := []struct {
+		name  string
+		body  string
+		take  int // bytes the first attempt takes
+		again bool
+	}{
+		{"nothing taken", long, 0, true},
+		{"a little taken", "hello", 3, true},
+		{"all of a little", "hello", 5, true},
+		{"more than is kept", long, 2 * transportBuffer, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &replayBody{src: strings.NewReader(tt.body)}
+			if _, err := io.ReadFull(b.view(), make([]byte, tt.take)); err != nil {
+				t.Fatal(err)
+			}
+			next, err := b.again()
+			if tt.again != (err == nil) {
+				t.Fatalf("again: got %v, want possible: %v", err, tt.again)
+			}
+			if err != nil {
+				return
+			}
+			if got, err := io.ReadAll(next); err != nil || string(got) != tt.body {
+				t.Errorf("got %d bytes, %v; want the whole body", len(got), err)
+			}
+		})
+	}
+}
+
+func TestABodyThatBreaksOffIsTheClientsDoing(t *testing.T) {
+	b := &replayBody{src: io.MultiReader(strings.NewReader("x"), &failing{errors.New("broken")})}
+	if _, err := io.ReadAll(b.view()); err == nil || b.failed() == nil {
+		t.Errorf("got %v, %v; want the error kept", err, b.failed())
+	}
+}
+
+type failing struct{ err error }
+
+func (f *failing) Read([]byte) (int, error) { return 0, f.err }
+
+func TestTLSUpstreamIsVerified(t *testing.T) {
+	up := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
+	defer up.Close()
+	up.Config.ErrorLog = silent
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: up.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		tls  UpstreamTLS
+		want int
+	}{
+		{"the authority is known", UpstreamTLS{CA: ca}, 200},
+		{"by the name it is for", UpstreamTLS{CA: ca, ServerName: "example.com"}, 200},
+		{"another name", UpstreamTLS{CA: ca, ServerName: "evil.example"}, 502},
+		{"an authority nobody knows", UpstreamTLS{}, 502},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newGateway(t, func(c *Config) {
+				behind(up.URL, to("/**", anybody))(c)
+				c.Upstreams[0].TLS = tt.tls
+			})
+			if res := g.get("/"); res.Status != tt.want {
+				t.Errorf("got %d %s, want %d", res.Status, res.Body, tt.want)
+			}
+		})
+	}
+}
+
+func TestNewUpstreamSaysWhatIsWrong(t *testing.T) {
+	tests := []struct {
+		name string
+		u    Upstream
+		want string
+	}{
+		{"scheme", Upstream{Name: "app", URL: "ftp://x"}, "scheme"},
+		{"no CA file", Upstream{Name: "app", URL: "https://x", TLS: UpstreamTLS{CA: filepath.Join(t.TempDir(), "none")}}, "tls.ca"},
+		{"a CA file of something else", Upstream{Name: "app", URL: "https://x", TLS: UpstreamTLS{CA: os.Args[0]}}, "no certificate"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := newUpstream(tt.u); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want it to say %q", err, tt.want)
+			}
+		})
+	}
+}
