@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/doorward/doorward/gateway"
+)
+
+// page is where a log is written to.
+type page struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (p *page) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+// messages are the last words of the lines written so far.
+func (p *page) messages() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []string
+	for line := range strings.Lines(p.text.String()) {
+		all = append(all, strings.TrimSpace(line[strings.LastIndex(line, "n=")+2:]))
+	}
+	return strings.Join(all, " ")
+}
+
+// Access lines wait for each other; anything else goes out at once, and what
+// waited before it.
+func TestLogKeepsOrder(t *testing.T) {
+	var to page
+	b := openLog(&to, gateway.LogConfig{Level: "info", Format: "text"})
+	b.Info(accessLine, "n", "1")
+	b.With("a", "b").Warn("careful", "n", "2")
+	if got, want := to.messages(), "1 2"; got != want {
+		t.Errorf("after a warning: got %q, want %q", got, want)
+	}
+	b.Info("loaded", "n", "3")
+	if got, want := to.messages(), "1 2 3"; got != want {
+		t.Errorf("after a notice: got %q, want %q", got, want)
+	}
+	b.Debug("detail", "n", "4")
+	b.Info(accessLine, "n", "5")
+	b.Close()
+	if got, want := to.messages(), "1 2 3 5"; got != want {
+		t.Errorf("after the end: got %q, want %q", got, want)
+	}
+}
+
+func TestLogLevelChanges(t *testing.T) {
+	var to page
+	b := openLog(&to, gateway.LogConfig{Level: "error", Format: "text"})
+	defer b.Close()
+	b.Warn("w", "n", "1")
+	b.setLevel("debug")
+	b.Debug("d", "n", "2")
+	if got, want := to.messages(), "2"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A long silence must not keep a line back.
+func TestAccessLinesDoNotWaitForever(t *testing.T) {
+	written := make(chan struct{}, 1)
+	b := openLog(writerFunc(func(p []byte) (int, error) {
+		select {
+		case written <- struct{}{}:
+		default:
+		}
+		return len(p), nil
+	}), gateway.LogConfig{Level: "info", Format: "json"})
+	defer b.Close()
+	b.Info(accessLine)
+	<-written // or the test's own deadline
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
