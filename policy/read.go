@@ -6,99 +6,10 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
-const (
-	maxPath     = 8 << 10
-	maxReadings = 32 // more, and nobody wrote the path in good faith
-)
-
-// form is what one scan of a target finds out.
-type form struct {
-	malformed bool
-	plain     bool // every reader reads it alike, but for case
-	upper     bool // a plain path has upper-case letters
-}
-
-const (
-	bad byte = iota
-	plainByte
-	upperByte
-	slashByte
-	dotByte
-	otherByte
-	percentByte
-	questionByte
-)
-
-// classes holds what may stand in a raw path: RFC 3986's pchar and the slash,
-// and [ ] | which browsers leave as they are.
-var classes = func() (t [256]byte) {
-	for c := range 256 {
-		switch b := byte(c); {
-		case 'a' <= b && b <= 'z', '0' <= b && b <= '9', b == '-', b == '_', b == '~':
-			t[c] = plainByte
-		case 'A' <= b && b <= 'Z':
-			t[c] = upperByte
-		case b < 0x80 && strings.IndexByte("!$&'()*+,;=:@[]|", b) >= 0:
-			t[c] = otherByte
-		}
-	}
-	t['/'], t['.'], t['%'], t['?'] = slashByte, dotByte, percentByte, questionByte
-	return t
-}()
-
-// scan splits the path off a target that starts with a slash, at the first raw
-// question mark, and judges its bytes.
-func scan(target string) (string, form) {
-	f := form{plain: true}
-	i, prev := 1, byte('/')
-	for ; i < len(target); i++ {
-		c := target[i]
-		switch classes[c] {
-		case plainByte:
-		case upperByte:
-			f.upper = true
-		case slashByte:
-			f.plain = f.plain && prev != '/' && prev != '.'
-		case dotByte:
-			f.plain = f.plain && prev != '/'
-		case percentByte:
-			if i+2 >= len(target) || !hex(target[i+1]) || !hex(target[i+2]) {
-				return "", form{malformed: true}
-			}
-			f.plain = false
-		case otherByte:
-			f.plain = false
-		case questionByte:
-			f.malformed = badQuery(target[i:])
-			return sized(target[:i], f, prev)
-		default:
-			return "", form{malformed: true}
-		}
-		prev = c
-	}
-	return sized(target, f, prev)
-}
-
-func sized(path string, f form, last byte) (string, form) {
-	f.malformed = f.malformed || len(path) > maxPath
-	f.plain = f.plain && last != '.'
-	return path, f
-}
-
-// badQuery finds bytes that could end the request line or the query early. The
-// rest of a query is the upstream's affair.
-func badQuery(query string) bool {
-	for i := range len(query) {
-		if c := query[i]; c <= ' ' || c == 0x7f || c == '#' {
-			return true
-		}
-	}
-	return false
-}
+// maxReadings bounds the work: past it nobody wrote the path in good faith.
+const maxReadings = 32
 
 // steps is what some reader does to a path, each on its own. Readers do them in
 // any order and number, so readings closes over them.
@@ -203,7 +114,9 @@ func unescape(path string, keep bool) string {
 	if at < 0 {
 		return path
 	}
-	out := append(make([]byte, 0, len(path)), path[:at]...)
+	var out strings.Builder
+	out.Grow(len(path))
+	out.WriteString(path[:at])
 	for i := at; i < len(path); i++ {
 		c := path[i]
 		if c == '%' && i+2 < len(path) && hex(path[i+1]) && hex(path[i+2]) {
@@ -213,9 +126,9 @@ func unescape(path string, keep bool) string {
 				i += 2
 			}
 		}
-		out = append(out, c)
+		out.WriteByte(c)
 	}
-	return string(out)
+	return out.String()
 }
 
 func hex(c byte) bool {
@@ -264,13 +177,14 @@ func merge(path string) string {
 	if !strings.Contains(path, "//") {
 		return path
 	}
-	out := make([]byte, 0, len(path))
+	var out strings.Builder
+	out.Grow(len(path))
 	for i := range len(path) {
 		if path[i] != '/' || i == 0 || path[i-1] != '/' {
-			out = append(out, path[i])
+			out.WriteByte(path[i])
 		}
 	}
-	return string(out)
+	return out.String()
 }
 
 // dropAuthority takes what follows exactly two slashes for a host.
@@ -378,96 +292,13 @@ func trimmable(path string) bool {
 }
 
 func perSegment(path string, change func(string) string) string {
-	out := make([]byte, 0, len(path))
+	var out strings.Builder
+	out.Grow(len(path))
 	for rest, more := path[1:], true; more; {
 		var segment string
 		segment, rest, more = strings.Cut(rest, "/")
-		out = append(append(out, '/'), change(segment)...)
+		out.WriteByte('/')
+		out.WriteString(change(segment))
 	}
-	return string(out)
-}
-
-// forms replaces the characters that compatibility or best-fit conversion turns
-// into one with a meaning in paths.
-func forms(path string) string {
-	if ascii(path) {
-		return path
-	}
-	var b strings.Builder
-	for _, r := range path {
-		b.WriteString(form1(r))
-	}
-	return b.String()
-}
-
-const meaningful = `./\;?#%`
-
-func form1(r rune) string {
-	if r < utf8.RuneSelf {
-		return string(r)
-	}
-	if f, ok := bestFit[r]; ok {
-		return f
-	}
-	if f := norm.NFKC.String(string(r)); strings.ContainsAny(f, meaningful) {
-		return f
-	}
-	return string(r)
-}
-
-// bestFit holds what code pages of Windows make of characters that Unicode
-// gives no such decomposition; the yen and won signs are backslashes there.
-var bestFit = map[rune]string{
-	'\u2044': "/", '\u2215': "/",
-	'\u2216': `\`, '\u20e5': `\`, '\u00a5': `\`, '\u20a9': `\`,
-	'\u066a': "%",
-}
-
-// fold makes two spellings of a path equal that a reader without regard to case
-// may take for the same: upper then lower, because some compare one way and
-// some the other; compatibility forms; no invisible characters.
-func fold(s string) string {
-	if ascii(s) {
-		return strings.ToLower(s)
-	}
-	var b strings.Builder
-	for _, r := range norm.NFKC.String(s) {
-		switch r = unicode.ToLower(unicode.ToUpper(r)); {
-		case r == 'ß':
-			b.WriteString("ss")
-		case !invisible(r):
-			b.WriteRune(r)
-		}
-	}
-	return norm.NFKC.String(b.String())
-}
-
-func invisible(r rune) bool {
-	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + ('a' - 'A')
-	}
-	return c
-}
-
-// equalLower reports whether s, lower-cased, is the lower-case text.
-func equalLower(s, text string) bool {
-	for i := range len(s) {
-		if lower(s[i]) != text[i] {
-			return false
-		}
-	}
-	return len(s) == len(text)
+	return out.String()
 }
