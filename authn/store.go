@@ -19,20 +19,23 @@ type Store interface {
 	// it ever happened and Update returns fn's error as it is. Updates are
 	// serialisable. fn may be called more than once, so it must have no effect
 	// outside the Tx but assigning to captured variables; it hashes nothing,
-	// sends nothing and reads no clock. A ctx that ends while waiting gives up
-	// and returns its error, and then fn has had no effect.
+	// sends nothing, reads no clock and does not call the store: others wait
+	// until it is done. A ctx that ends while waiting gives up and returns its
+	// error, and then fn has had no effect. A panic in fn is returned as an
+	// error, and so it is in View.
 	//
 	// Every watcher has been told of the change before Update returns.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// Watch calls ready once the feed is up, then fn for every change
 	// committed after that, in the order of commits, one at a time. It blocks
-	// until ctx ends (and returns nil) or the feed fails (and returns why). fn
-	// must be quick and must not call the store.
+	// until ctx ends (and returns nil) or the feed fails (and returns why).
+	// ready and fn must be quick and must not call the store: writers wait for
+	// them.
 	Watch(ctx context.Context, ready func(), fn func(Change)) error
 
 	// Check returns nil while the store can be read and written. It writes
-	// nothing that lasts.
+	// nothing that lasts, but it costs a commit.
 	Check(ctx context.Context) error
 
 	// Close releases the store. Calls that come later return an error.
@@ -49,8 +52,8 @@ type Change struct {
 }
 
 // Tx is one transaction. Records are passed by value; a slice inside one
-// belongs to whoever received it. ErrNotFound is returned, bare, where no such
-// record exists.
+// belongs to whoever received it; times come back in UTC. ErrNotFound is
+// returned, bare, where no such record exists.
 type Tx interface {
 	// User returns the user with this id, or ErrNotFound.
 	User(id string) (User, error)
@@ -61,7 +64,8 @@ type Tx interface {
 	// indexes. ErrUsernameTaken or ErrEmailTaken if another user has the name,
 	// ignoring case, or (for usernames) had it and was deleted: a username is
 	// never given to a second person. A username that a living user gave up
-	// stays reserved for that user. Emails of deleted users stay taken too.
+	// stays reserved for that user. Emails of deleted users stay taken too; one
+	// that a living user gave up is free. A refused put changes nothing.
 	PutUser(u User) error
 	// DeleteUser removes the user and keeps its names as tombstones. It removes
 	// nothing else: sessions are the caller's to end first. ErrNotFound.
@@ -98,7 +102,8 @@ type Tx interface {
 	// PutCounter creates or replaces it.
 	PutCounter(c Counter) error
 	DeleteCounter(key string) error
-	// Counters calls fn with every counter until fn returns false.
+	// Counters calls fn with every counter until fn returns false. fn may
+	// write.
 	Counters(fn func(Counter) bool) error
 
 	// Expired returns up to limit records whose expiry is at or before now,

@@ -16,7 +16,7 @@ import (
 // the store goes on. The copy is compacted: it holds what is there now and not
 // what lies in freed pages, such as the seeds of tokens long rotated. It
 // appears under its name whole or not at all, mode 0600, and never replaces a
-// file.
+// file. Copying is not interrupted; a ctx that ends meanwhile leaves no file.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	defer s.timed("backup", time.Now(), &err)
 	if err := errors.Join(ctx.Err(), s.usable()); err != nil {
@@ -79,9 +79,5 @@ func publish(tmp, path string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return syncDir(path)
 }

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -51,7 +50,12 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		db: db, path: path, observe: o.Observe,
 		calls: make(chan *call), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	if err := s.prepare(); err != nil {
+	err = s.prepare()
+	if err == nil && isNew {
+		// Without this a power failure could take the whole file back.
+		err = syncDir(path)
+	}
+	if err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -80,6 +84,19 @@ func (s *Store) prepare() error {
 	})
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// syncDir makes the name of a new file last.
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
 	return nil
 }
@@ -279,6 +296,8 @@ func readMeta(f io.ReaderAt, at int64) (h header, magic, whole bool) {
 	h = header{pageSize: e.Uint32(b[8:]), pages: e.Uint64(b[40:]), txid: e.Uint64(b[48:])}
 	sum := fnv.New64a()
 	sum.Write(b[:56])
-	whole = sum.Sum64() == e.Uint64(b[56:]) && h.pageSize >= 1<<10 && h.pageSize <= 1<<24 && !bytes.Equal(b[:4], make([]byte, 4)) && h.pages < 1<<40
-	return h, magic, whole
+	whole = sum.Sum64() == e.Uint64(b[56:])
+	// Bounds within which the size of the file can be reckoned.
+	sane := h.pageSize >= 1<<10 && h.pageSize <= 1<<24 && h.pages < 1<<36
+	return h, magic, whole && sane
 }

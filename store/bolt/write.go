@@ -40,6 +40,10 @@ type call struct {
 	err error // of fn
 }
 
+func newCall() *call {
+	return &call{turn: make(chan *tx, 1), ran: make(chan outcome, 1), done: make(chan error, 1)}
+}
+
 type outcome struct {
 	err     error
 	crashed bool
@@ -62,7 +66,7 @@ func (s *Store) Update(ctx context.Context, fn func(authn.Tx) error) (err error)
 	if err := s.usable(); err != nil {
 		return err
 	}
-	c := &call{turn: make(chan *tx, 1), ran: make(chan outcome, 1), done: make(chan error, 1)}
+	c := newCall()
 	select {
 	case s.calls <- c:
 	case <-ctx.Done():
@@ -70,11 +74,12 @@ func (s *Store) Update(ctx context.Context, fn func(authn.Tx) error) (err error)
 	case <-s.stopped:
 		return ErrClosed
 	}
-	return c.wait(ctx, s.stopped, fn)
+	return c.wait(ctx, fn)
 }
 
 // wait takes the call's turns until it is done or may be given up.
-func (c *call) wait(ctx context.Context, stopped <-chan struct{}, fn func(authn.Tx) error) error {
+// A call the writer has received is always brought to its end.
+func (c *call) wait(ctx context.Context, fn func(authn.Tx) error) error {
 	ended := ctx.Done()
 	for {
 		select {
@@ -87,11 +92,6 @@ func (c *call) wait(ctx context.Context, stopped <-chan struct{}, fn func(authn.
 				return ctx.Err()
 			}
 			ended = nil
-		case <-stopped:
-			if c.state.CompareAndSwap(waiting, gone) {
-				return ErrClosed
-			}
-			stopped = nil
 		}
 	}
 }

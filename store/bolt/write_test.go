@@ -230,3 +230,60 @@ func TestCloseLetsCallersGo(t *testing.T) {
 		t.Errorf("got %d users, %d were acknowledged", got, ok.Load())
 	}
 }
+
+// TestCrashInABatch: what shares a transaction with a fn that crashes runs
+// again, and has its effect once; what its caller gave up has none.
+func TestCrashInABatch(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "doorward.db"))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var runs atomic.Int32
+	add := func(tx authn.Tx) error {
+		runs.Add(1)
+		c, err := tx.Counter("n")
+		if err != nil && err != authn.ErrNotFound {
+			return err
+		}
+		return tx.PutCounter(authn.Counter{Key: "n", Count: c.Count + 1})
+	}
+	var batch []*call
+	var waits []chan error
+	for _, in := range []struct {
+		ctx context.Context
+		fn  func(authn.Tx) error
+	}{
+		{t.Context(), add},
+		{t.Context(), func(tx authn.Tx) error { return errors.Join(add(tx), errors.New("refused")) }},
+		{ended, add},
+		{t.Context(), func(tx authn.Tx) error { add(tx); panic("in fn") }},
+		{t.Context(), add},
+	} {
+		c := newCall()
+		done := make(chan error, 1)
+		if in.ctx == ended {
+			done <- c.wait(in.ctx, in.fn)
+		} else {
+			go func() { done <- c.wait(in.ctx, in.fn) }()
+		}
+		batch, waits = append(batch, c), append(waits, done)
+	}
+	s.process(batch)
+	for i, want := range []string{"", "refused", "context canceled", "panic", ""} {
+		if err := <-waits[i]; (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("call %d: got %v, want %q", i, err, want)
+		}
+	}
+	err := s.View(t.Context(), func(tx authn.Tx) error {
+		c, err := tx.Counter("n")
+		if c.Count != 2 {
+			t.Errorf("got a count of %v, want 2", c.Count)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if got := runs.Load(); got != 6 { // the two before the crash ran twice
+		t.Errorf("got %d runs, want 6", got)
+	}
+}
