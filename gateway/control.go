@@ -42,6 +42,12 @@ func (s *Server) Control() http.Handler {
 		x := &exchange{live: s.live.Load(), start: s.Now(), requestID: rand.Text(), route: noRoute}
 		x.match.Rule = -1
 		r = r.WithContext(withExchange(r.Context(), x))
+		if r.RequestURI == "" { // made by a client and handed over in memory
+			r.RequestURI = r.URL.RequestURI()
+		}
+		if r.Body == nil {
+			r.Body = http.NoBody
+		}
 		w := new(answer)
 		w.begin(rw, s, x)
 		defer s.rescue(w, r)
