@@ -308,7 +308,7 @@ func TestRestartKeepsTheCounters(t *testing.T) {
 func TestFullQueue(t *testing.T) {
 	f := newService(t, nil)
 	f.newUser(t, "ada")
-	release := f.HoldHashing(time.Hour)
+	release := f.HoldHashing(1000 * time.Hour)
 	for range 20 {
 		var retry *authn.RetryError
 		err := f.login("ada", "nonsense")

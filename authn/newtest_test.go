@@ -71,6 +71,7 @@ func newServiceOn(t testing.TB, st authn.Store, change func(*authn.Deps)) *fixtu
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.BePatient()
 	f.Service, f.Config, f.Store = s, d.Config, d.Store
 	t.Cleanup(func() { s.Close() })
 	return f

@@ -20,6 +20,7 @@ const maxHashWait = 3 * time.Second
 // the speed of the machine.
 type hashPool struct {
 	workers int
+	maxWait time.Duration
 	observe func(m Metric, label string, v float64)
 
 	mu       sync.Mutex
@@ -42,7 +43,7 @@ type hashJob struct {
 // newHashPool starts one worker for every two processors. observe must not be
 // nil.
 func newHashPool(observe func(Metric, string, float64)) *hashPool {
-	p := &hashPool{workers: max(1, runtime.GOMAXPROCS(0)/2), observe: observe}
+	p := &hashPool{workers: max(1, runtime.GOMAXPROCS(0)/2), maxWait: maxHashWait, observe: observe}
 	p.wake = sync.NewCond(&p.mu)
 	p.done.Add(p.workers)
 	for range p.workers {
@@ -81,7 +82,7 @@ func (p *hashPool) enqueue(ctx context.Context, j *hashJob) error {
 	if p.closed {
 		return overloaded(0)
 	}
-	if wait := p.expectedWait(0); wait > maxHashWait {
+	if wait := p.expectedWait(0); wait > p.maxWait {
 		return overloaded(wait)
 	}
 	j.queuedAt = time.Now() // a duration is measured, not the time told: the clock of Deps has no say
@@ -112,7 +113,7 @@ func (p *hashPool) expectedWait(others int) time.Duration {
 // Who stands by is bounded like the queue is, and the errors are those of run.
 func (p *hashPool) standBy(ctx context.Context, ready <-chan struct{}) error {
 	p.mu.Lock()
-	if wait := p.expectedWait(p.standing); wait > maxHashWait {
+	if wait := p.expectedWait(p.standing); wait > p.maxWait {
 		p.mu.Unlock()
 		return overloaded(wait)
 	}
