@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +26,7 @@ type answer struct {
 	rc       *http.ResponseController
 	limit    time.Duration // how long one chunk may take
 	http2    bool
+	duplex   bool // the answer may start before the body has ended
 	began    bool // the header is out: what follows cannot become a refusal
 	hijacked bool
 	status   int // 0: nothing was answered
@@ -36,17 +39,23 @@ func (w *answer) begin(rw http.ResponseWriter, s *Server, x *exchange) {
 	w.limit = x.live.cfg.Server.Timeouts.Body
 }
 
-// pace holds the request's body to the rolling deadline, and lets an answer
-// start while the body still comes: a backend may refuse an upload early.
+// pace holds the request's body to the rolling deadline.
 func (w *answer) pace(r *http.Request) {
 	w.http2 = r.ProtoMajor >= 2
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
-	w.body = paced{ReadCloser: r.Body, w: w}
+	w.body.ReadCloser, w.body.w = r.Body, w
 	r.Body = &w.body
-	if !w.http2 {
-		_ = w.rc.EnableFullDuplex() // refused only by writers that have no connection
+}
+
+// fullDuplex lets the answer start while the body still comes, as HTTP/2 does
+// anyway: a backend may refuse an upload early, or talk both ways. Without it
+// net/http first takes the rest of the body, which is what refusals of our own
+// want: it keeps the connection.
+func (w *answer) fullDuplex() {
+	if w.body.w != nil && !w.http2 {
+		w.duplex = w.rc.EnableFullDuplex() == nil
 	}
 }
 
@@ -61,6 +70,15 @@ func (w *answer) WriteHeader(status int) {
 	}
 	w.began, w.status = true, status
 	w.server.stamp(w.Header(), w.x)
+	if w.body.w != nil && !w.http2 && !w.body.done.Load() {
+		if w.duplex {
+			// The rest of the body may never come, or come where the next request
+			// is expected and be taken for one.
+			w.Header().Set("Connection", "close")
+		} else {
+			w.body.expect(time.Now().Add(w.limit)) // net/http now takes what is left
+		}
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -104,11 +122,17 @@ func (w *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap is for http.ResponseController.
 func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// expectWrite starts the clock for one chunk.
+// expectWrite starts the clock for one chunk. Where net/http may first take the
+// rest of the body, that has its own time.
 func (w *answer) expectWrite() {
-	if w.limit > 0 {
-		_ = w.rc.SetWriteDeadline(time.Now().Add(w.limit))
+	if w.limit <= 0 {
+		return
 	}
+	limit := w.limit
+	if w.body.w != nil && !w.duplex && !w.body.done.Load() {
+		limit *= 2
+	}
+	_ = w.rc.SetWriteDeadline(time.Now().Add(limit))
 }
 
 // wrote stops it again under HTTP/2, where a deadline that passes ends the
@@ -130,53 +154,65 @@ func (w *answer) finish(r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	}
 	w.expectWrite()
-	if w.body.w != nil && !w.body.done && !w.http2 {
-		w.readRest(r)
-	}
-}
-
-// maxRest is how much of a body nobody wanted is read, so that the connection
-// can serve another request. net/http gives up at the same.
-const maxRest = 256 << 10
-
-// readRest reads what is left of a body, after the answer is out. net/http
-// would do so itself, but when the handler is done already: in full duplex that
-// starts a read in the background which the next request on the connection
-// collides with, and net/http panics. A client that waits for "100 Continue"
-// sends nothing more, and its connection is closed anyway.
-func (w *answer) readRest(r *http.Request) {
-	if w.limit > 0 {
-		_ = w.rc.SetReadDeadline(time.Now().Add(w.limit))
-	}
-	if r.Header.Get("Expect") != "" {
-		return
-	}
-	if w.rc.Flush() == nil {
-		_, _ = io.CopyN(io.Discard, w.body.ReadCloser, maxRest)
+	if w.body.w != nil {
+		w.body.finish()
 	}
 }
 
 // paced is a request body of which every chunk must come within the deadline.
+// A proxy's transport reads it on a goroutine of its own, which may come late.
 type paced struct {
 	io.ReadCloser
 	w    *answer
-	done bool
+	done atomic.Bool // nothing more is to come
+
+	reading  sync.Mutex // held while a chunk is awaited
+	mu       sync.Mutex
+	finished bool // the connection's deadlines are no longer ours to move
 }
 
 // Read reads one chunk. The deadline is taken back after it: the rest of the
 // connection's life, such as waiting for a slow backend, is not the client's
 // doing.
 func (b *paced) Read(p []byte) (int, error) {
-	if b.w.limit <= 0 {
-		return b.ReadCloser.Read(p)
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if !b.expect(time.Now().Add(b.w.limit)) {
+		return 0, http.ErrBodyReadAfterClose
 	}
-	_ = b.w.rc.SetReadDeadline(time.Now().Add(b.w.limit))
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		b.done = true // the connection is of no more use; nothing else is read
 		return n, &refusal{code: "BAD_REQUEST", detail: "The request body stopped coming.", cause: err}
 	}
-	b.done = b.done || err != nil
-	_ = b.w.rc.SetReadDeadline(time.Time{})
+	if err == io.EOF {
+		b.done.Store(true)
+	}
+	b.expect(time.Time{})
 	return n, err
+}
+
+// expect sets the deadline of the next chunk; false once the request is over.
+func (b *paced) expect(deadline time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.finished && b.w.limit > 0 {
+		_ = b.w.rc.SetReadDeadline(deadline)
+	}
+	return !b.finished
+}
+
+// finish leaves the connection to net/http, with a deadline for taking what is
+// left of the body. A read still under way is ended first: net/http would end
+// it too, and then wait for the rest without any deadline.
+func (b *paced) finish() {
+	b.mu.Lock()
+	b.finished = true
+	b.mu.Unlock()
+	if b.done.Load() || b.w.http2 || b.w.limit <= 0 {
+		return
+	}
+	_ = b.w.rc.SetReadDeadline(time.Unix(1, 0))
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	_ = b.w.rc.SetReadDeadline(time.Now().Add(b.w.limit))
 }

@@ -1,8 +1,9 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -57,7 +58,7 @@ func (s *Server) requireHTTPS(w *answer, r *http.Request, x *exchange) error {
 		return refuse("HTTPS_REQUIRED")
 	}
 	ownHeaders(w.Header())
-	w.Header().Set("Location", s.httpsLocation(r))
+	w.Header().Set("Location", s.httpsLocation(r, x.live))
 	w.WriteHeader(http.StatusPermanentRedirect)
 	return errAnswered
 }
@@ -70,15 +71,42 @@ func (s *Server) warnProto(x *exchange) {
 	}
 }
 
-// httpsLocation is the same target under public_url. The Host header is not
-// asked: it is the client's.
-func (s *Server) httpsLocation(r *http.Request) string {
+// httpsLocation is the same target under https. The Host header is the client's,
+// so it counts only if a route names it; else the host is public_url's.
+func (s *Server) httpsLocation(r *http.Request, l *live) string {
 	target := rawTarget(r)
 	if !strings.HasPrefix(target, "/") {
 		target = "/"
 	}
-	return originOf(s.public) + target
+	host := s.public.Host
+	if named := hostOnly(r.Host); l.names(named) {
+		host = named
+		if port := s.public.Port(); port != "" {
+			host += ":" + port
+		}
+	}
+	return "https://" + host + target
 }
 
-// originOf is scheme and host of a URL.
-func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
+// names reports whether a route is for this host.
+func (l *live) names(host string) bool {
+	return host != "" && slices.ContainsFunc(l.cfg.Routes, func(r Route) bool {
+		pattern := strings.ToLower(r.Host)
+		if rest, wild := strings.CutPrefix(pattern, "*"); wild {
+			return len(host) > len(rest) && strings.HasSuffix(host, rest)
+		}
+		return pattern == host
+	})
+}
+
+// hostOnly is a Host header's name in lower case, without port; "" if it is not
+// the name of a host.
+func hostOnly(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if !isHostName(host) {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}

@@ -155,7 +155,7 @@ func (s *Server) protocols() *http.Protocols {
 // redirect answers the plain listener beside https: nothing is served there.
 func (s *Server) redirect(w http.ResponseWriter, r *http.Request) {
 	ownHeaders(w.Header())
-	w.Header().Set("Location", s.httpsLocation(r))
+	w.Header().Set("Location", s.httpsLocation(r, s.live.Load()))
 	w.Header().Set("Connection", "close")
 	w.WriteHeader(http.StatusPermanentRedirect)
 }
