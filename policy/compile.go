@@ -96,6 +96,7 @@ func (c *compiler) prefix(written string) {
 		return
 	}
 	c.policy.prefix, c.policy.folded = written, fold(written)
+	c.policy.cased = written != c.policy.folded
 }
 
 func (c *compiler) rule(i int, r Rule) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,26 +15,28 @@ func forms(path string) string {
 	if ascii(path) {
 		return path
 	}
-	var b strings.Builder
-	for _, r := range path {
-		b.WriteString(form1(r))
+	var out strings.Builder
+	for i, r := range path {
+		switch plain, ok := bestFit[r]; {
+		case r < utf8.RuneSelf:
+			out.WriteByte(byte(r))
+		case ok:
+			out.WriteString(plain)
+		default:
+			out.WriteString(form1(path[i : i+utf8.RuneLen(r)]))
+		}
 	}
-	return b.String()
+	return out.String()
 }
 
 const meaningful = `./\;?#%`
 
-func form1(r rune) string {
-	if r < utf8.RuneSelf {
-		return string(r)
+// form1 is the compatibility form of one character if that has a meaning.
+func form1(char string) string {
+	if f := norm.NFKC.PropertiesString(char).Decomposition(); bytes.ContainsAny(f, meaningful) {
+		return norm.NFC.String(string(f))
 	}
-	if f, ok := bestFit[r]; ok {
-		return f
-	}
-	if f := norm.NFKC.String(string(r)); strings.ContainsAny(f, meaningful) {
-		return f
-	}
-	return string(r)
+	return char
 }
 
 // bestFit holds what code pages of Windows make of characters that Unicode

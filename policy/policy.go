@@ -67,13 +67,13 @@ type Policy struct {
 	names  map[string]*zone // rules for one host
 	below  map[string]*zone // rules for *.name, by name
 	any    *zone            // rules without a host
-	cased  bool             // some literal is not its own fold
+	cased  bool             // some literal, or the prefix, is not its own fold
 }
 
 // Match is who a request is for, before anyone asks who the caller is.
 type Match struct {
 	Rule   int    // index of the rule, -1 if none
-	Code   Code   // Allowed if Rule was found; else why no caller can pass
+	Code   Code   // Allowed if Rule was found; else why no caller can pass (InsufficientRole: inside our own prefix)
 	Host   string // the host judged: lower case, no port, no trailing dot
 	Target string // path and query to forward byte for byte, never absolute-form
 

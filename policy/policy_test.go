@@ -73,6 +73,20 @@ func TestMatchSays(t *testing.T) {
 	}
 }
 
+// Our own endpoints stay ours in every spelling, and whatever the prefix's.
+func TestPrefixIgnoresCase(t *testing.T) {
+	p := compile(t, []Rule{open("/**")}, Options{Prefix: "/Auth"})
+	for target, want := range map[string]Code{
+		"/Auth": InsufficientRole, "/Auth/x": InsufficientRole, "/x/../Auth/x": InsufficientRole,
+		"/auth": Ambiguous, "/AUTH/x": Ambiguous, "/%61uth": Ambiguous, "//h/auth": Ambiguous,
+		"/Authors": Allowed, "/": Allowed, "/x/Auth": Allowed,
+	} {
+		if d := p.Decide(Request{Method: "GET", Target: target}, callers["admin"]); d.Code != want {
+			t.Errorf("%s: got %q, want %q", target, d.Code, want)
+		}
+	}
+}
+
 // The long paths that have taken parsers down are refused or decided at once.
 // The bound is far above what a busy machine needs.
 func TestHugePaths(t *testing.T) {
