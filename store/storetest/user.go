@@ -5,12 +5,14 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/doorward/doorward/authn"
 )
 
 var userTests = []test{
 	{"a user comes back as it was put", userRoundTrip},
+	{"times come back in UTC", timesInUTC},
 	{"an unknown user is ErrNotFound", unknownUser},
 	{"names are found ignoring case", namesIgnoreCase},
 	{"names are unique ignoring case", namesAreUnique},
@@ -49,6 +51,20 @@ func userRoundTrip(t *testing.T, f *fixture) {
 		got, err := tx.User(id(1))
 		wantEqual(t, got, changed)
 		return err
+	})
+}
+
+func timesInUTC(t *testing.T, f *fixture) {
+	there := time.FixedZone("there", 5*3600)
+	u, s := user(1), session(1, id(1))
+	u.CreatedAt, s.End = u.CreatedAt.In(there), s.End.In(there)
+	f.put(t, u, s)
+	f.view(t, func(tx authn.Tx) error {
+		gotUser, err1 := tx.User(id(1))
+		gotSession, err2 := tx.Session(id(1))
+		wantEqual(t, gotUser, user(1))
+		wantEqual(t, gotSession, session(1, id(1)))
+		return errors.Join(err1, err2)
 	})
 }
 
