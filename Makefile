@@ -18,7 +18,7 @@ run: build
 	@exec $(BIN) serve --config config.yaml
 
 build:
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/doorward
+	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/doorward
 
 test: deps
 	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \

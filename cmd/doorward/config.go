@@ -66,6 +66,9 @@ func defaultConfig() Config {
 
 // authn is the part of the configuration that package authn takes.
 func (c Config) authn() authn.Config {
+	if c.Tokens.Issuer == "" {
+		c.Tokens.Issuer = c.Server.PublicURL
+	}
 	return authn.Config{Tokens: c.Tokens, Sessions: c.Sessions, Accounts: c.Accounts, Events: c.Events}
 }
 
@@ -115,9 +118,6 @@ func assemble(file string, env []string) (*loaded, []problem, error) {
 	cfg, err := layer(base, doc.values, over.values)
 	if err != nil {
 		return nil, nil, err
-	}
-	if cfg.Tokens.Issuer == "" {
-		cfg.Tokens.Issuer = cfg.Server.PublicURL
 	}
 	l := &loaded{Config: cfg, file: file, origins: doc.origins.under(over.origins), warnings: over.warnings}
 	problems := append(doc.problems, over.problems...)

@@ -45,7 +45,6 @@ func mustLoad(t testing.TB, text string, env ...string) *loaded {
 func TestDefaults(t *testing.T) {
 	got := mustLoad(t, minimal).Config
 	want := defaultConfig()
-	want.Tokens.Issuer = "http://localhost:8080"
 	want.Upstreams = []gateway.Upstream{gateway.DefaultUpstream()}
 	want.Upstreams[0].Name, want.Upstreams[0].URL = "app", "whoami:"
 	want.Routes = []gateway.Route{{Rule: policy.Rule{Path: "/**", Upstream: "app", Allow: policy.Allow{Audience: policy.Authenticated}}}}
@@ -63,7 +62,7 @@ func TestShippedFileNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	differs := map[string]bool{"upstreams": true, "routes": true, "accounts.registration": true, "mail.url": true, "tokens.issuer": true}
+	differs := map[string]bool{"upstreams": true, "routes": true, "accounts.registration": true, "mail.url": true}
 	want := leaves(reflect.ValueOf(defaultConfig()), "")
 	for i, k := range leaves(reflect.ValueOf(cfg.Config), "") {
 		if _, named := cfg.origins[k.path]; !named {
@@ -246,6 +245,9 @@ accounts: {default_roles: [reader], password: {pepper: salt}}
 	want := []string{"server.listen", "server.timeouts.body", "tokens.secret", "accounts.default_roles", "accounts.password.pepper", "log.format"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := next.authn().Tokens.Issuer, "http://localhost:8080"; got != want {
+		t.Errorf("issuer: got %q, want %q", got, want)
 	}
 	if again := was.needRestart(mustLoad(t, minimal)); len(again) > 0 {
 		t.Errorf("the same file again: got %v, want nothing", again)

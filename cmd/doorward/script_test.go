@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //
 //	serve          start the server and wait until it is ready; $URL is where
 //	stop           send SIGTERM, wait for its end, and print its log
+//	! stop         the same, with a second signal once it is stopping
 //	wait-log TEXT  wait for a line of its log with the text
 //	hup            send SIGHUP
 //	post PATH BODY, get PATH [TOKEN]   print status and body of an answer
@@ -117,10 +118,12 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var ready struct {
 		Listen string `json:"listen"`
+		Ops    string `json:"ops_listen"`
 	}
 	first, _, _ := strings.Cut(s.text(), "\n")
 	ts.Check(json.Unmarshal([]byte(first), &ready))
 	ts.Setenv("URL", "http://"+ready.Listen)
+	ts.Setenv("OPS", ready.Ops)
 }
 
 func (s *scriptServer) read(stderr io.Reader) {
@@ -141,14 +144,24 @@ func (s *scriptServer) read(stderr io.Reader) {
 func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
 	s := server(ts)
 	ts.Check(s.cmd.Process.Signal(syscall.SIGTERM))
+	if neg {
+		if !s.await(`"msg":"stopping"`) {
+			ts.Fatalf("the server does not say that it stops; its log is:\n%s", s.text())
+		}
+		ts.Check(s.cmd.Process.Signal(syscall.SIGINT))
+	}
 	select {
 	case <-s.done:
 	case <-time.After(scriptPatience):
 		ts.Fatalf("the server does not stop; its log is:\n%s", s.text())
 	}
 	ts.Stdout().Write([]byte(s.text()))
-	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-		ts.Fatalf("exit code %d, log:\n%s", code, s.text())
+	want := exitDone
+	if neg {
+		want = exitNot
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code != want {
+		ts.Fatalf("exit code: got %d, want %d; the log is:\n%s", code, want, s.text())
 	}
 }
 
