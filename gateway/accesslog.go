@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -33,12 +32,9 @@ func (s *Server) account(w *answer, r *http.Request, x *exchange) {
 	if w.status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	// Not the request's own context: it may have ended, and a line is due.
-	ctx := context.WithoutCancel(r.Context())
-	if !s.Log.Enabled(ctx, level) {
-		return
+	if s.Log.Enabled(r.Context(), level) {
+		s.Log.LogAttrs(r.Context(), level, "request", requestAttrs(w, r, x, took)...)
 	}
-	s.Log.LogAttrs(ctx, level, "request", requestAttrs(w, r, x, took)...)
 }
 
 // requestAttrs is the line's keys, in their order. There is no query and no
