@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,202 +178,6 @@ func TestLoginRemembers(t *testing.T) {
 	}
 }
 
-// TestLockoutSpellings is the lockout key row through the door: every spelling
-// and the email share one budget.
-func TestLockoutSpellings(t *testing.T) {
-	f := newService(t, nil)
-	f.newUser(t, "ada")
-	for _, login := range []string{"ada", "ADA@example.com", " ada ", "ａｄａ", "ada@EXAMPLE.com\n"} {
-		if err := f.login(login, "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) {
-			t.Fatalf("%q: %v", login, err)
-		}
-	}
-	for _, login := range []string{"ada", "ada@example.com", "\tADA"} {
-		before := f.hashes()
-		if err := f.login(login, password); !errors.Is(err, authn.ErrTooManyAttempts) || f.hashes() != before {
-			t.Errorf("the right password for %q after five failures: %v with %d hashes, want ErrTooManyAttempts with none",
-				login, err, f.hashes()-before)
-		}
-	}
-	f.advance(3 * time.Minute)
-	if err := f.login("ada", password); err != nil {
-		t.Errorf("the right password when one attempt has drained: %v", err)
-	}
-	if err := f.login("ada", "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) {
-		t.Errorf("a success did not clear the count: %v", err)
-	}
-	if got := f.count(authn.MetricSignIns, "locked"); got != 3 {
-		t.Errorf("%v sign-ins counted as locked, want 3", got)
-	}
-}
-
-func TestLockIsLoggedOnce(t *testing.T) {
-	f := newService(t, nil)
-	u := f.newUser(t, "ada")
-	for range 50 {
-		_ = f.login("ada", "nonsense")
-	}
-	got := f.events(t, u.ID)
-	want := []string{"sign_in.locked", "sign_in.failed password", "sign_in.failed password", "sign_in.failed password",
-		"sign_in.failed password", "sign_in.failed password", "user.created"}
-	if !slices.Equal(got, want) {
-		t.Errorf("events %v, want %v", got, want)
-	}
-}
-
-// TestStrangersCannotLockTheOwnerOut is the lockout DoS row.
-func TestStrangersCannotLockTheOwnerOut(t *testing.T) {
-	f := newService(t, nil)
-	f.newUser(t, "ada")
-	const home = "198.51.100.1"
-	if err := f.loginFrom(home, "ada", password); err != nil {
-		t.Fatal(err)
-	}
-	before := f.hashes()
-	for n := range 200 {
-		_ = f.loginFrom(fmt.Sprintf("203.0.113.%d", n), "ada", "nonsense")
-	}
-	if got := f.hashes() - before; got != 50 {
-		t.Errorf("%d guesses hashed from 200 networks, want the ceiling, 50", got)
-	}
-	if err := f.loginFrom("203.0.113.250", "ada", password); !errors.Is(err, authn.ErrTooManyAttempts) {
-		t.Errorf("a new network past the ceiling: %v, want ErrTooManyAttempts", err)
-	}
-	if err := f.loginFrom(home, "ada", password); err != nil {
-		t.Errorf("the owner at home: %v", err)
-	}
-	for range 300 {
-		_ = f.loginFrom("203.0.113.9", "nobody", "nonsense")
-	}
-	f.newUser(t, "bob")
-	if err := f.loginFrom("203.0.113.9", "bob", password); err != nil {
-		t.Errorf("someone else, after 300 unknown names: %v", err)
-	}
-}
-
-// TestParallelGuesses is the atomicity row: 200 guesses at once, no more
-// hashes than the limit.
-func TestParallelGuesses(t *testing.T) {
-	for _, login := range []string{"ada", "nobody"} {
-		f := newService(t, nil)
-		f.newUser(t, "ada")
-		before := f.hashes()
-		var all sync.WaitGroup
-		for range 200 {
-			all.Go(func() {
-				err := f.login(login, "nonsense")
-				if !errors.Is(err, authn.ErrInvalidCredentials) && !errors.Is(err, authn.ErrTooManyAttempts) {
-					t.Errorf("guess: %v", err)
-				}
-			})
-		}
-		all.Wait()
-		if got := f.hashes() - before; got != 5 {
-			t.Errorf("%s: %d guesses hashed, want 5", login, got)
-		}
-	}
-}
-
-// TestRestartKeepsTheCounters: failures, and their end, outlive the process.
-func TestRestartKeepsTheCounters(t *testing.T) {
-	st := newStore(t)
-	f := newServiceOn(t, st, nil)
-	f.newUser(t, "ada")
-	f.newUser(t, "bob")
-	for range 5 {
-		_ = f.login("ada", "nonsense")
-		_ = f.login("nobody", "nonsense")
-		_ = f.login("bob", "nonsense")
-	}
-	f.advance(3 * time.Minute)
-	if err := f.login("bob", password); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	g := newServiceOn(t, st, nil)
-	for login, want := range map[string]error{
-		"ada": authn.ErrTooManyAttempts, "nobody": authn.ErrTooManyAttempts, "bob": nil,
-	} {
-		if err := g.login(login, password); !errors.Is(err, want) {
-			t.Errorf("%s after a restart: %v, want %v", login, err, want)
-		}
-	}
-	g.set(start.Add(time.Hour))
-	if err := g.login("ada", password); err != nil {
-		t.Errorf("ada once the window has passed: %v", err)
-	}
-}
-
-// TestFullQueue: past three seconds of expected waiting the answer is
-// immediate, and costs nobody an attempt.
-func TestFullQueue(t *testing.T) {
-	f := newService(t, nil)
-	f.newUser(t, "ada")
-	release := f.HoldHashing(1000 * time.Hour)
-	for range 20 {
-		var retry *authn.RetryError
-		err := f.login("ada", "nonsense")
-		if !errors.Is(err, authn.ErrOverloaded) || !errors.As(err, &retry) || retry.After < time.Second {
-			t.Fatalf("login with a full queue: %v, want ErrOverloaded in a RetryError", err)
-		}
-		_, err = f.Register(ctx, authn.Registration{Username: "eve", Password: password}, client("192.0.2.1"))
-		if !errors.Is(err, authn.ErrOverloaded) {
-			t.Fatalf("register with a full queue: %v, want ErrOverloaded", err)
-		}
-	}
-	release()
-	if err := f.login("ada", password); err != nil {
-		t.Errorf("login after the storm: %v", err)
-	}
-	if got := f.count(authn.MetricSignIns, "overloaded"); got != 20 {
-		t.Errorf("%v sign-ins counted as overloaded, want 20", got)
-	}
-}
-
-func TestLeavingTheQueueCostsNoAttempt(t *testing.T) {
-	f := newService(t, nil)
-	f.newUser(t, "ada")
-	release := f.HoldHashing(0)
-	for range 10 {
-		gone, leave := context.WithCancel(ctx)
-		left := make(chan error)
-		go func() {
-			_, err := f.Login(gone, authn.LoginAttempt{Login: "ada", Password: "nonsense"}, client("192.0.2.1"))
-			left <- err
-		}()
-		leave()
-		if err := <-left; !errors.Is(err, context.Canceled) {
-			t.Fatalf("login of someone who left: %v, want context.Canceled", err)
-		}
-	}
-	release()
-	if err := f.login("ada", password); err != nil {
-		t.Errorf("login after ten left: %v", err)
-	}
-}
-
-// TestHangingUpCounts: a guess whose hash has begun is counted and logged,
-// though nobody waits for the answer.
-func TestHangingUpCounts(t *testing.T) {
-	f := newService(t, nil)
-	u := f.newUser(t, "ada")
-	for range 5 {
-		gone, leave := context.WithCancel(ctx)
-		f.onHash(leave)
-		_, err := f.Login(gone, authn.LoginAttempt{Login: "ada", Password: "nonsense"}, client("192.0.2.1"))
-		if !errors.Is(err, authn.ErrInvalidCredentials) {
-			t.Fatalf("login: %v", err)
-		}
-	}
-	f.onHash(nil)
-	if err := f.login("ada", password); !errors.Is(err, authn.ErrTooManyAttempts) {
-		t.Errorf("after five guesses that hung up: %v, want ErrTooManyAttempts", err)
-	}
-	if got := strings.Count(strings.Join(f.events(t, u.ID), " "), "sign_in.failed"); got != 5 {
-		t.Errorf("%d failures logged, want 5", got)
-	}
-}
-
 // TestChangedWhileHashing: what was checked is looked at again in the
 // transaction that acts on it.
 func TestChangedWhileHashing(t *testing.T) {
@@ -460,4 +265,65 @@ func TestParallelSignInsDoNotMix(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// brokenStore is a real store whose disk can fail.
+type brokenStore struct {
+	authn.Store
+	reads, writes atomic.Bool // fail
+}
+
+var errDisk = errors.New("no space left on device")
+
+func (b *brokenStore) View(ctx context.Context, fn func(authn.Tx) error) error {
+	if b.reads.Load() {
+		return errDisk
+	}
+	return b.Store.View(ctx, fn)
+}
+
+func (b *brokenStore) Update(ctx context.Context, fn func(authn.Tx) error) error {
+	if b.writes.Load() {
+		return errDisk
+	}
+	return b.Store.Update(ctx, fn)
+}
+
+// TestBrokenStoreRefuses: whatever fails, nobody gets in, and no guess goes
+// uncounted because it could not be written down.
+func TestBrokenStoreRefuses(t *testing.T) {
+	st := &brokenStore{Store: newStore(t)}
+	f := newServiceOn(t, st, nil)
+	u := f.newUser(t, "ada")
+	st.reads.Store(true)
+	before := f.hashes()
+	if err := f.login("ada", password); !errors.Is(err, errDisk) || f.hashes() != before {
+		t.Errorf("login without reads: %v and %d hashes, want the error and none", err, f.hashes()-before)
+	}
+	st.reads.Store(false)
+	st.writes.Store(true)
+	for range 10 { // more than the lockout allows failures
+		if err := f.login("ada", password); !errors.Is(err, errDisk) {
+			t.Fatalf("login without writes: %v, want the error", err)
+		}
+	}
+	if _, err := f.Register(ctx, authn.Registration{Username: "eve", Password: password}, client("192.0.2.1")); !errors.Is(err, errDisk) {
+		t.Errorf("register without writes: %v, want the error", err)
+	}
+	for range 5 {
+		if err := f.login("ada", "nonsense"); !errors.Is(err, errDisk) {
+			t.Errorf("wrong password without writes: %v, want the error", err)
+		}
+	}
+	if err := f.login("ada", password); !errors.Is(err, authn.ErrTooManyAttempts) {
+		t.Errorf("after five guesses without writes: %v, want ErrTooManyAttempts", err)
+	}
+	st.writes.Store(false)
+	f.advance(3 * time.Minute)
+	if err := f.login("ada", password); err != nil {
+		t.Errorf("login with the disk back: %v", err)
+	}
+	if got := f.live(t, u.ID); got != 1 {
+		t.Errorf("%d sessions, want 1", got)
+	}
 }

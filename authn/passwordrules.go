@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/ccojocar/zxcvbn-go"
+	"github.com/ccojocar/zxcvbn-go/match"
+	"github.com/ccojocar/zxcvbn-go/matching"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -66,18 +68,35 @@ func (c PasswordConfig) checkNewPassword(e *InputError, field string, password S
 }
 
 // tooCommon reports whether a password falls to fewer than a million guesses.
-// The estimator takes more than linear time, worst for text full of look-alike
-// characters, so it sees a piece at a time and stops as soon as the pieces
-// together are hard enough, which is nearly always after the first.
+// The estimator takes more than linear time, so it sees a piece at a time and
+// stops as soon as the pieces together are hard enough, which is nearly always
+// after the first.
 func tooCommon(password string) bool {
 	const piece = 24
 	bits, runes := 0.0, []rune(password)
 	for len(runes) > 0 && bits < math.Log2(commonGuesses) {
 		n := min(piece, len(runes))
-		bits += zxcvbn.PasswordStrength(string(runes[:n]), nil).Entropy
+		bits += entropy(string(runes[:n]))
 		runes = runes[n:]
 	}
 	return bits < math.Log2(commonGuesses)
+}
+
+// lookAlikes stand for letters in words like p@ssw0rd.
+const lookAlikes = "4@8({[<369&#!1|0$5+7%2"
+
+// entropy estimates the bits of a short text. Looking for words spelled with
+// look-alikes takes time exponential in how many different ones there are; no
+// word has more than a few, so text with more is spared that search.
+func entropy(text string) float64 {
+	different := 0
+	for _, r := range lookAlikes {
+		if strings.ContainsRune(text, r) {
+			different++
+		}
+	}
+	spare := func(m match.Matcher) bool { return different > 7 && m.ID == matching.L33TMatcherName }
+	return zxcvbn.PasswordStrength(text, nil, spare).Entropy
 }
 
 // sameAsIdentity reports whether a password is the person's own name or

@@ -28,6 +28,8 @@ func TestPasswordRules(t *testing.T) {
 		{"letters beyond ASCII count", "Žluťoučký 1", strict, ""},
 		{"common", "password", usual, "common"},
 		{"common in leet", "P@ssw0rd", usual, "common"},
+		{"common in leet of many kinds", "p@$$w0rd!1", usual, "common"},
+		{"every look-alike there is", strings.Repeat("4@8({[<369&#!1|0$5+7%2", 46), usual, ""},
 		{"walk on the keyboard", "qwertyuiop", usual, "common"},
 		{"one letter", strings.Repeat("a", 30), usual, "common"},
 		{"common head, strong tail", strings.Repeat("password", 4) + "kX9v!q2Lw0", usual, ""},
