@@ -282,8 +282,10 @@ func (s *Service) RotateKeys(ctx context.Context, a Actor) (Key, error) {
 
 // Keys lists the ring, oldest first, without the private halves.
 func (s *Service) Keys(ctx context.Context) ([]Key, error) {
-	if err := s.loadRing(ctx); err != nil {
-		return nil, err
+	if s.ringStale.Load() {
+		if err := s.loadRing(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var list []Key
 	for _, k := range s.ring.Load().keys {

@@ -56,18 +56,16 @@ func (s *Service) claimed(cred Credential, refresh Secret, now time.Time) []clai
 	return list
 }
 
-// genuine calls fn once with each session that a claim holds for.
+// genuine calls fn with the session of each claim that holds.
 func (s *Service) genuine(tx Tx, list []claim, fn func(Session) error) error {
-	var seen []string
 	for _, c := range list {
 		x, err := tx.Session(c.session)
-		if errors.Is(err, ErrNotFound) || err == nil && (slices.Contains(seen, x.ID) || !c.holds(&x)) {
+		if errors.Is(err, ErrNotFound) || err == nil && !c.holds(&x) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		seen = append(seen, x.ID)
 		if err := fn(x); err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ func (s *Service) background(ctx context.Context) {
 		case <-s.reload:
 			err = s.loadRing(ctx)
 		case <-flush.C:
+			s.observe(MetricSessions, "", float64(s.sessions.len()))
 			err = s.flush(ctx, s.Now())
 			if s.ringStale.Load() { // loading it failed before
 				err = errors.Join(err, s.loadRing(ctx))
@@ -44,29 +45,31 @@ func (s *Service) background(ctx context.Context) {
 // removes.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
 	err := s.flush(ctx, now) // or a session in use would look idle
-	err = errors.Join(err, s.sweepRecords(ctx, now), s.sweepSeeds(ctx, now), s.sweepKeys(ctx, now))
-	s.observe(MetricSessions, "", float64(s.sessions.len()))
-	return err
+	return errors.Join(err, s.sweepRecords(ctx, now), s.sweepSeeds(ctx, now), s.sweepKeys(ctx, now))
 }
 
 func (s *Service) sweepRecords(ctx context.Context, now time.Time) error {
 	for {
-		removed := 0
+		var found, removed int
 		err := s.Store.Update(ctx, func(tx Tx) error {
-			removed = 0
 			due, err := tx.Expired(now, sweepBatch)
 			if err != nil {
 				return err
 			}
+			found, removed = len(due), 0
 			for _, e := range due {
-				if err := s.sweepRecord(tx, e, now); err != nil && !errors.Is(err, ErrNotFound) {
+				err := s.sweepRecord(tx, e, now)
+				switch {
+				case err == nil:
+					removed++
+				case !errors.Is(err, ErrNotFound): // gone already
 					return err
 				}
 			}
-			removed = len(due)
 			return nil
 		})
-		if err != nil || removed < sweepBatch {
+		// A batch of which nothing can be removed would come back for ever.
+		if err != nil || found < sweepBatch || removed == 0 {
 			return err
 		}
 	}
@@ -84,6 +87,7 @@ func (s *Service) sweepRecord(tx Tx, e Expired, now time.Time) error {
 			return err
 		}
 		return s.endSession(tx, x, EndedByExpiry, Actor{}, now)
+	default: // of a newer version
+		return ErrNotFound
 	}
-	return nil
 }
