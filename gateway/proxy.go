@@ -67,6 +67,7 @@ type passage struct {
 	x     *exchange
 	route *liveRoute
 	up    *upstream
+	at    url.URL // where the request goes
 
 	cancel context.CancelCauseFunc
 	stream *stream
@@ -87,7 +88,7 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 	x.upstream = up.name
 	w.fullDuplex()
 	p := &passage{s: s, w: w, x: x, route: route, up: up}
-	if err := p.aim(&url.URL{}); err != nil {
+	if err := p.aim(); err != nil {
 		return err
 	}
 	var ctx context.Context
@@ -129,13 +130,14 @@ func (r *liveRoute) upgradable() bool {
 	return false
 }
 
-// aim points u at the backend, with path and query byte for byte as they came:
+// aim says where the request goes: to the backend, with path and query byte for byte as they came:
 // what was judged is what is sent. url.URL would encode the path anew, so it goes
 // as Opaque; only what starts with // has to go as a path, for the same in Opaque
 // would name a host.
-func (p *passage) aim(u *url.URL) error {
+func (p *passage) aim() error {
 	path, query, asked := strings.Cut(p.x.match.Target, "?")
 	path = p.up.base + path
+	u := &p.at
 	*u = url.URL{Scheme: p.up.scheme, Host: p.up.host, RawQuery: query, ForceQuery: asked && query == ""}
 	if !strings.HasPrefix(path, "/") {
 		return refuse("BAD_REQUEST")
@@ -159,7 +161,7 @@ func (p *passage) aim(u *url.URL) error {
 // cannot name for removal: that was done before.
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	out, x := pr.Out, p.x
-	_ = p.aim(out.URL) // it could be aimed, or we would not be here
+	*out.URL = p.at
 	if !p.up.preserve {
 		out.Host = ""
 	}
@@ -201,7 +203,7 @@ func (p *passage) answered(res *http.Response) error {
 		}
 	}
 	h := res.Header
-	delete(h, "X-Request-Id") // ours is on every answer
+	delete(h, "X-Request-Id") // stamp puts ours on; here is who would stand beside it
 	delete(h, "Doorward")     // only we speak in codes
 	withoutOurSetCookies(h)
 	if x.identity != nil && len(h["Cache-Control"]) == 0 {
@@ -211,9 +213,6 @@ func (p *passage) answered(res *http.Response) error {
 	if p.route.CORS {
 		withoutCORS(h)
 		corsHeaders(h, res.Request, x.live.origins)
-	}
-	if x.ignored != "" {
-		h["Doorward"] = []string{string(x.ignored)}
 	}
 	return nil
 }
@@ -248,6 +247,7 @@ func (p *passage) failed(_ http.ResponseWriter, out *http.Request, err error) {
 	p.err = p.explain(out.Context(), err)
 	if code := codeOf(p.err); code == "UPSTREAM_UNREACHABLE" || code == "UPSTREAM_TIMEOUT" {
 		p.up.report(p.s.Metrics, false)
+		p.s.Log.Warn("upstream failed", "upstream", p.up.name, "code", string(code), "request_id", p.x.requestID, "err", err)
 	}
 }
 

@@ -197,6 +197,20 @@ func TestAnswersAreOursToMark(t *testing.T) {
 	}
 }
 
+func TestAWebSocketsAnswerIsOursToMark(t *testing.T) {
+	up := newRecorder(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nDoorward: TOKEN_EXPIRED\r\nX-Request-Id: forged\r\nSet-Cookie: doorward_session=evil\r\n\r\n")
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	c := dialRaw(t, g.addr)
+	c.send(t, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	res := c.answer(t, "GET")
+	if res.StatusCode != 101 {
+		t.Fatalf("got %d, want 101", res.StatusCode)
+	}
+	if ids := res.Header["X-Request-Id"]; len(ids) != 1 || ids[0] == "forged" || res.Header["Doorward"] != nil || res.Header["Set-Cookie"] != nil {
+		t.Errorf("got %v", res.Header)
+	}
+}
+
 func TestForwardedHeadersAreRebuilt(t *testing.T) {
 	up := newRecorder(t, plainAnswer)
 	sent := []string{"X-Forwarded-For: 203.0.113.7", "X-Forwarded-Host: public.example", "X-Forwarded-Proto: https", "Forwarded: for=203.0.113.7"}

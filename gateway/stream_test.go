@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 
 // endless is a backend of things that do not end by themselves: /events, /flood
 // (as fast as it is read) and /chunks (of unknown length).
-func endless(t testing.TB) *httptest.Server {
+func endless(t testing.TB) (_ *httptest.Server, flooded *atomic.Int64) {
+	flooded = new(atomic.Int64)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/events") {
 			w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
@@ -30,6 +32,7 @@ func endless(t testing.TB) *httptest.Server {
 				return
 			}
 			if strings.HasSuffix(r.URL.Path, "/flood") {
+				flooded.Add(1)
 				continue
 			}
 			w.(http.Flusher).Flush()
@@ -38,7 +41,7 @@ func endless(t testing.TB) *httptest.Server {
 		}
 	}))
 	t.Cleanup(up.Close)
-	return up
+	return up, flooded
 }
 
 // dialWebSocket opens a WebSocket through the gateway and proves that it echoes.
@@ -172,7 +175,7 @@ func TestStreamsEndWithWhatAdmittedThem(t *testing.T) {
 			return nil
 		},
 	}
-	up := endless(t)
+	up, _ := endless(t)
 	for kind, open := range streamKinds {
 		for name, end := range ends {
 			t.Run(kind+" by "+name, func(t *testing.T) {
@@ -223,7 +226,7 @@ func identityOf(p person, s authn.Session) authn.Identity {
 }
 
 func TestStreamsOutliveTheAccessToken(t *testing.T) {
-	up := endless(t)
+	up, _ := endless(t)
 	g := newGateway(t, withStreams(up.URL))
 	p := g.person(t, "ann", "user")
 	c := dialWebSocket(t, g, "/echo", p.bearer)
@@ -246,10 +249,32 @@ func TestStreamsOutliveTheAccessToken(t *testing.T) {
 	}
 }
 
+func TestAStreamEndsWhenItsRouteLeadsElsewhereOrNoLongerUpgrades(t *testing.T) {
+	up, _ := endless(t)
+	for name, change := range map[string]func(*Route){
+		"another upstream": func(r *Route) { r.Upstream = "endless" },
+		"no upgrades":      func(r *Route) { r.Upgrades = []string{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t, withStreams(up.URL))
+			ended := streamKinds["websocket"](t, g, g.person(t, "ann", "user").bearer)
+			cfg := g.live.Load().cfg
+			cfg.Routes = append([]Route(nil), cfg.Routes...)
+			change(&cfg.Routes[len(cfg.Routes)-1])
+			if err := g.Reload(cfg); err != nil {
+				t.Fatal(err)
+			}
+			if err := ended(); err != nil {
+				t.Errorf("the WebSocket did not end: %v", err)
+			}
+		})
+	}
+}
+
 // A client that does not read keeps the gateway waiting in Write: cancelling the
 // call to the backend alone would leave it there.
 func TestAStreamEndsThoughItsClientDoesNotRead(t *testing.T) {
-	up := endless(t)
+	up, flooded := endless(t)
 	g := newGateway(t, withStreams(up.URL))
 	p := g.person(t, "ann", "user")
 	c := dialRaw(t, g.addr)
@@ -257,6 +282,14 @@ func TestAStreamEndsThoughItsClientDoesNotRead(t *testing.T) {
 	if res := c.answer(t, "GET"); res.StatusCode != 200 {
 		t.Fatalf("got %d, want 200", res.StatusCode)
 	}
+	var before int64
+	g.eventually("every buffer on the way to be full", func() bool {
+		time.Sleep(50 * time.Millisecond) // not for the verdict: a flood still under way would only prove less
+		now := flooded.Load()
+		full := now > 0 && now == before
+		before = now
+		return full
+	})
 	if err := g.Authn.LogoutAll(context.Background(), identityOf(p, p.mobile), authn.Client{}); err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +325,7 @@ func TestAStreamThatLostItsSessionMeanwhileNeverBegins(t *testing.T) {
 }
 
 func TestWaitForStreams(t *testing.T) {
-	up := endless(t)
+	up, _ := endless(t)
 	g := newGateway(t, withStreams(up.URL))
 	if err := g.streams.wait(context.Background()); err != nil {
 		t.Fatalf("with none open: %v", err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The backend closes a kept connection just as it is used again, before it has
@@ -65,6 +66,63 @@ func TestAPostThatMayHaveArrivedIsNotRepeated(t *testing.T) {
 		t.Errorf("got %d requests, want 2", n)
 	}
 }
+
+// A backend that answers early and closes makes our next write fail; the answer
+// it sent must still be found, so the failure waits for the reading to end.
+func TestAFailedWriteWaitsForTheAnswer(t *testing.T) {
+	inner := &brokenConn{failed: make(chan bool)}
+	c := &upstreamConn{Conn: inner, ended: make(chan struct{})}
+	go io.Copy(io.Discard, c)
+	if _, err := c.Write([]byte("x")); err == nil {
+		t.Fatal("the write did not fail")
+	}
+	select {
+	case <-c.ended:
+	default:
+		t.Error("the write failed before the answer was read")
+	}
+}
+
+// brokenConn fails to write; what can be read ends some time after that.
+type brokenConn struct {
+	net.Conn
+	failed chan bool
+}
+
+func (c *brokenConn) Write([]byte) (int, error) {
+	close(c.failed)
+	return 0, errors.New("broken pipe")
+}
+
+func (c *brokenConn) Read([]byte) (int, error) {
+	<-c.failed
+	time.Sleep(time.Millisecond) // an answer takes its time
+	return 0, io.EOF
+}
+
+// A backend that stopped reading is as silent as one that stopped answering.
+func TestABackendThatStopsReadingTimesOut(t *testing.T) {
+	up, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.Close() // nobody accepts, so nobody reads
+	g := newGateway(t, func(c *Config) {
+		behind("http://"+up.Addr().String(), to("/**", anybody))(c)
+		c.Upstreams[0].Timeouts.Response = 200 * time.Millisecond
+	})
+	c := dialRaw(t, g.addr)
+	c.send(t, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n")
+	go io.Copy(c, zeroes{})
+	res := c.answer(t, "POST")
+	if got := res.Header.Get("Doorward"); res.StatusCode != 504 || got != "UPSTREAM_TIMEOUT" {
+		t.Errorf("got %d %q, want 504 UPSTREAM_TIMEOUT", res.StatusCode, got)
+	}
+}
+
+type zeroes struct{}
+
+func (zeroes) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestReplayBody(t *testing.T) {
 	long := strings.Repeat("x", 3*transportBuffer)
