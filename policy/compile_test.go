@@ -132,10 +132,10 @@ func TestProblemsAtOnce(t *testing.T) {
 	}
 }
 
-// A hostile or careless table of thousands must not take the start with it.
+// A hostile or careless table of hundreds must not take the start with it.
 func TestManyOverlapsAreBounded(t *testing.T) {
 	var rules []Rule
-	for i := range 2000 {
+	for i := range 300 {
 		rules = append(rules, open(fmt.Sprintf("/*/b%d", i)), open(fmt.Sprintf("/a%d/*", i)))
 	}
 	_, err := Compile(rules, Options{})

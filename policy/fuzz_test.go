@@ -95,11 +95,11 @@ func FuzzReadings(f *testing.F) {
 	f.Fuzz(compareReadings)
 }
 
-// TestReadings compares a few thousand attacks on every run, the same each
+// TestReadings compares two thousand attacks on every run, the same each
 // time.
 func TestReadings(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 5000 {
+	for range 2000 {
 		compareReadings(t, attack(r))
 	}
 }
@@ -164,12 +164,13 @@ func compareDecisions(t *testing.T, choices []byte, target string) {
 	if err != nil {
 		return
 	}
+	set, primary, _ := naiveReadings(target)
 	for _, host := range []string{"h.test", "g.test", "a.h.test", "elsewhere"} {
 		for _, method := range []string{"GET", "HEAD", "POST"} {
 			r := Request{Method: method, Host: host, Target: target}
 			for name, c := range callers {
 				d := p.Decide(r, c)
-				if want := naiveDecide(rules, "/b/own", r, c); d.Code != want || d.OK() != (want == Allowed) {
+				if want := naiveDecide(rules, "/b/own", r, c, set, primary); d.Code != want || d.OK() != (want == Allowed) {
 					t.Errorf("%s %s %s for %s: got %q, want %q by %+v", method, host, target, name, d.Code, want, rules)
 				}
 				consistent(t, p, r, c)
@@ -180,8 +181,10 @@ func compareDecisions(t *testing.T, choices []byte, target string) {
 
 func FuzzMatch(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for _, target := range targets(f) {
-		f.Add(choices(r), target)
+	for i, target := range targets(f) {
+		if i%4 == 0 {
+			f.Add(choices(r), target)
+		}
 	}
 	f.Fuzz(compareDecisions)
 }
@@ -199,7 +202,7 @@ func choices(r *rand.Rand) []byte {
 func TestMatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	pieces := []string{"/a", "/b", "/A", "/x", "/", "/..", "/.", ";p", "%2f", "/a.", "/b/own", "%20", "/*", "%3f"}
-	for range 1500 {
+	for range 1000 {
 		target := ""
 		for range 1 + r.IntN(5) {
 			target += pieces[r.IntN(len(pieces))]

@@ -328,10 +328,9 @@ func hostOrder(host string) []string {
 	return append(order, "")
 }
 
-// naiveDecide is the whole decision, as the tables write it.
-func naiveDecide(rules []Rule, prefix string, r Request, c Caller) Code {
-	set, primary, ok := naiveReadings(r.Target)
-	if !ok {
+// naiveDecide is the whole decision, given what naiveReadings found.
+func naiveDecide(rules []Rule, prefix string, r Request, c Caller, set map[string]bool, primary string) Code {
+	if set == nil {
 		return Malformed
 	}
 	judge := func(path string, fold bool) (Code, string) {
