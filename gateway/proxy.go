@@ -67,7 +67,8 @@ type passage struct {
 	x     *exchange
 	route *liveRoute
 	up    *upstream
-	at    url.URL // where the request goes
+	asked policy.Request // what was admitted
+	at    url.URL        // where the request goes
 
 	cancel context.CancelCauseFunc
 	stream *stream
@@ -87,7 +88,7 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 	}
 	x.upstream = up.name
 	w.fullDuplex()
-	p := &passage{s: s, w: w, x: x, route: route, up: up}
+	p := &passage{s: s, w: w, x: x, route: route, up: up, asked: policy.Request{Method: r.Method, Host: r.Host, Target: r.RequestURI}}
 	if err := p.aim(); err != nil {
 		return err
 	}
@@ -180,7 +181,10 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 // forwarded writes where the request came from.
 func (p *passage) forwarded(h http.Header) {
 	x := p.x
-	from := x.clientIP.String()
+	from := "unknown" // as RFC 7239 has it
+	if x.clientIP.IsValid() {
+		from = x.clientIP.String()
+	}
 	if x.forwardedFor != "" {
 		from = x.forwardedFor + ", " + x.peer.String()
 	}
@@ -198,8 +202,8 @@ func (p *passage) answered(res *http.Response) error {
 	x.upstreamTime = p.s.Now().Sub(p.sent)
 	p.up.report(p.s.Metrics, true)
 	if isEndless(res) {
-		if err := p.follow(res); err != nil {
-			return err
+		if p.err = p.follow(res); p.err != nil {
+			return p.err
 		}
 	}
 	h := res.Header
@@ -221,7 +225,7 @@ func (p *passage) answered(res *http.Response) error {
 func (p *passage) follow(res *http.Response) error {
 	st := &stream{
 		server:    p.s,
-		request:   policy.Request{Method: res.Request.Method, Host: p.x.match.Host, Target: p.x.match.Target},
+		request:   p.asked,
 		websocket: res.StatusCode == http.StatusSwitchingProtocols,
 		upstream:  p.up.name,
 		cancel:    p.cancel,
@@ -241,9 +245,10 @@ func (p *passage) follow(res *http.Response) error {
 // failed notes why there is no answer from the backend. Where it is, nobody is
 // told; the cause is for the log.
 func (p *passage) failed(_ http.ResponseWriter, out *http.Request, err error) {
-	if p.x.upstreamTime == 0 {
-		p.x.upstreamTime = p.s.Now().Sub(p.sent)
+	if p.err != nil {
+		return // the backend answered; it was us who did not want to hear it
 	}
+	p.x.upstreamTime = p.s.Now().Sub(p.sent)
 	p.err = p.explain(out.Context(), err)
 	if code := codeOf(p.err); code == "UPSTREAM_UNREACHABLE" || code == "UPSTREAM_TIMEOUT" {
 		p.up.report(p.s.Metrics, false)
@@ -255,7 +260,7 @@ func (p *passage) explain(ctx context.Context, err error) error {
 	var own *refusal
 	var body *bodyError
 	switch {
-	case errors.As(err, &own), codeOf(err) != "INTERNAL": // from follow, or a body too slow
+	case errors.As(err, &own): // a body too slow
 		return err
 	case errors.As(err, &body):
 		return &refusal{code: "BAD_REQUEST", detail: "The request's body broke off.", cause: err}
