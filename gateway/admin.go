@@ -13,8 +13,7 @@ import (
 // adminHandler acts on accounts in somebody's name.
 type adminHandler func(s *Server, w *answer, r *http.Request, a authn.Actor) error
 
-// usersBody is one page of accounts. Next continues after it, however many
-// there are; null on the last page.
+// usersBody is one page of accounts.
 type usersBody struct {
 	Users      []userJSON     `json:"users"`
 	Pagination paginationJSON `json:"pagination"`

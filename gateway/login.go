@@ -113,7 +113,8 @@ func (s *Server) signIn(w *answer, r *http.Request, status int, in authn.SignIn,
 // browser had before ends: its cookie is about to be overwritten, and a session
 // nobody can sign out of must not live on.
 func (s *Server) handOver(w *answer, r *http.Request, in authn.SignIn, mode authn.Mode) error {
-	client := exchangeOf(r).client(r)
+	x := exchangeOf(r)
+	client := x.client(r)
 	switch mode {
 	case authn.ModeSessionCookie:
 		old, err := s.credential(r)
@@ -131,7 +132,13 @@ func (s *Server) handOver(w *answer, r *http.Request, in authn.SignIn, mode auth
 		}
 		s.setRefreshCookie(w, in)
 	}
+	x.known(in)
 	return nil
+}
+
+// known notes for the log who has just shown that they are somebody.
+func (x *exchange) known(in authn.SignIn) {
+	x.identity = &authn.Identity{User: in.User, Session: in.Session.ID, Mode: in.Session.Mode}
 }
 
 // refreshBody is a refresh token, for clients that keep it themselves.
@@ -146,18 +153,20 @@ func (s *Server) refresh(w *answer, r *http.Request) error {
 	if err := readOptionalJSON(w, r, &body); err != nil {
 		return err
 	}
-	client := exchangeOf(r).client(r)
+	x := exchangeOf(r)
 	if body.RefreshToken != "" {
-		in, err := s.Authn.Refresh(r.Context(), body.RefreshToken, client)
+		in, err := s.Authn.Refresh(r.Context(), body.RefreshToken, x.client(r))
 		if err != nil {
 			return err
 		}
+		x.known(in)
 		return writeJSON(w, http.StatusOK, shapeSignIn(in, authn.ModeToken))
 	}
-	in, err := s.refreshFirst(r, s.refreshCookies(r), client)
+	in, err := s.refreshFirst(r, s.refreshCookies(r), x.client(r))
 	if err != nil {
 		return err
 	}
+	x.known(in)
 	s.setRefreshCookie(w, in)
 	return writeJSON(w, http.StatusOK, shapeSignIn(in, authn.ModeRefreshCookie))
 }

@@ -519,3 +519,28 @@ func TestSigningInAgainEndsTheSessionBefore(t *testing.T) {
 		t.Errorf("got %d sessions of ann left (%v), want none", len(left), err)
 	}
 }
+
+func TestLogSaysWhoSignedIn(t *testing.T) {
+	g := newGateway(t, nil)
+	u := g.addUser("ann")
+	a := g.login("ann", "token")
+	var in signInReply
+	a.json(t, &in)
+	b := g.post("/auth/refresh", `{"refresh_token":"`+in.RefreshToken+`"}`)
+	c := g.post("/auth/login", `{"login":"ann","password":"wrong-wrong-wrong"}`)
+	for _, want := range []struct {
+		a        reply
+		user     string
+		decision string
+	}{{a, u.ID, "allowed"}, {b, u.ID, "allowed"}, {c, "", "allowed"}, {g.get("/auth/profile"), "", "AUTHENTICATION_REQUIRED"}} {
+		line := g.requestLine(want.a.Header.Get("X-Request-Id"))
+		if line["user"] != want.user || line["decision"] != want.decision {
+			t.Errorf("%v: got user %q, decision %q, want %q, %q", line["route"], line["user"], line["decision"], want.user, want.decision)
+		}
+	}
+	for _, secret := range []string{testPassword, "wrong-wrong-wrong", in.AccessToken, in.RefreshToken} {
+		if strings.Contains(g.logs.String(), secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+}

@@ -153,7 +153,9 @@ func (s *Server) serveOwn(w *answer, r *http.Request) error {
 	prefix := x.live.cfg.Server.Prefix
 	path, _ := below(prefix, rawTarget(r))
 	e, methods, err := find(ownRoutes, r, path)
-	if methods != nil {
+	if methods == nil { // no such path: a listed origin may read even that
+		corsHeaders(w.Header(), r, x.live.origins)
+	} else {
 		x.route = prefix + routePath(ownRoutes, r, path)
 		if preflighted := s.ownCORS(w, r, methods); preflighted {
 			return nil

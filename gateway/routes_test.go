@@ -211,9 +211,11 @@ func TestTrustedOriginMayCall(t *testing.T) {
 	if a.Status != 204 || !strings.Contains(a.Header.Get("Access-Control-Allow-Methods"), "PATCH") {
 		t.Errorf("preflight: got %d, methods %q, want 204 and PATCH", a.Status, a.Header.Get("Access-Control-Allow-Methods"))
 	}
-	a = g.get("/auth/profile", "Origin: https://app.example")
-	if a.Status != 401 || a.Header.Get("Access-Control-Allow-Origin") == "" {
-		t.Errorf("an error: got %d, allow-origin %q, want 401 that the page may read", a.Status, a.Header.Get("Access-Control-Allow-Origin"))
+	for path, status := range map[string]int{"/auth/profile": 401, "/auth/nothing": 404} {
+		a = g.get(path, "Origin: https://app.example")
+		if a.Status != status || a.Header.Get("Access-Control-Allow-Origin") == "" {
+			t.Errorf("%s: got %d, allow-origin %q, want %d that the page may read", path, a.Status, a.Header.Get("Access-Control-Allow-Origin"), status)
+		}
 	}
 }
 
