@@ -62,6 +62,7 @@ func (w *answer) fullDuplex() {
 // WriteHeader sends the header. Informational ones go out as they are.
 func (w *answer) WriteHeader(status int) {
 	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		withoutOurSetCookies(w.Header()) // the proxy hands these on as they came
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}

@@ -134,12 +134,13 @@ func (s *Server) servers(ls Listeners) []listening {
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	t := s.Config.Server.Timeouts
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: t.ReadHeader,
-		IdleTimeout:       t.Idle,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(serverLog{s.Log.Handler()}, slog.LevelWarn),
-		HTTP2:             &http.HTTP2Config{WriteByteTimeout: t.Body},
+		Handler:                      h,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is for the handler to refuse
+		ReadHeaderTimeout:            t.ReadHeader,
+		IdleTimeout:                  t.Idle,
+		MaxHeaderBytes:               maxHeaderBytes,
+		ErrorLog:                     slog.NewLogLogger(serverLog{s.Log.Handler()}, slog.LevelWarn),
+		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: t.Body},
 	}
 }
 

@@ -79,6 +79,23 @@ func TestWhatCannotBeForwardedAsItIsIsRefused(t *testing.T) {
 	}
 }
 
+// net/http answers OPTIONS * itself unless told not to: an answer without a
+// request id, a log line or a rule.
+func TestOptionsForTheWholeServerIsRefused(t *testing.T) {
+	g := newGateway(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := g.httpServer(g.Public())
+	go server.Serve(l)
+	defer server.Close()
+	res, _ := rawRequest(t, l.Addr().String(), "OPTIONS * HTTP/1.1")
+	if got := res.Header.Get("Doorward"); res.StatusCode != 400 || got != "BAD_REQUEST" {
+		t.Errorf("got %d %q, want 400 BAD_REQUEST", res.StatusCode, got)
+	}
+}
+
 func TestAbsoluteFormIsForwardedAsAPath(t *testing.T) {
 	up := newRecorder(t, plainAnswer)
 	g := newGateway(t, behind(up.url(), to("/**", anybody)))
@@ -133,12 +150,12 @@ func TestBodiesPassAndRequestTrailersDoNot(t *testing.T) {
 }
 
 func TestResponseTrailersAndInformationalAnswersPass(t *testing.T) {
-	up := newRecorder(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"+
+	up := newRecorder(t, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nSet-Cookie: doorward_session=evil\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"+
 		"2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n")
 	g := newGateway(t, behind(up.url(), to("/**", anybody)))
 	var hints []string
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		hints = append(hints, fmt.Sprint(code, h.Get("Link")))
+		hints = append(hints, fmt.Sprint(code, h.Get("Link"), h.Get("Set-Cookie")))
 		return nil
 	}}
 	r, _ := http.NewRequest("GET", g.URL+"/x", nil)
