@@ -415,3 +415,23 @@ func TestSessionsOutliveARestart(t *testing.T) {
 		t.Error("the answer lost in the restart is another one now")
 	}
 }
+
+// TestCookieUseIsWrittenInTheBackground without anyone asking for it.
+func TestCookieUseIsWrittenInTheBackground(t *testing.T) {
+	f := newService(t, func(d *authn.Deps) { d.Config.Sessions.Idle = time.Second })
+	f.newUser(t, "ada", "user")
+	in := f.signIn(t, "ada", authn.ModeSessionCookie)
+	id, err := f.Identify(ctx, cookies(in.Cookie))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := follow(t, f, id)
+	f.advance(time.Second / 2)
+	if _, err := f.Identify(ctx, cookies(in.Cookie)); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the write", told)
+	if x, err := f.stored(t, in.Session.ID); err != nil || !x.LastUsedAt.Equal(f.at()) {
+		t.Errorf("last used %v (%v), want %v", x.LastUsedAt, err, f.at())
+	}
+}

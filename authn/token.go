@@ -63,6 +63,7 @@ type claims struct {
 // signedIn is what a session's holder gets once the session is stored: the
 // access token is minted here, outside the transaction.
 func (s *Service) signedIn(u User, f freshSession, now time.Time) (SignIn, error) {
+	u.PasswordHash = "" // the answer is no place for it
 	in := SignIn{User: u, Session: f.Session}
 	if f.Session.Mode == ModeSessionCookie {
 		// The idle end moves with every use and the cookie is not sent again, so
