@@ -9,6 +9,11 @@ import (
 
 // Register makes an account and signs it in, both or neither.
 //
+// Where an address must be proven first, it makes neither: the account exists
+// once its owner has opened the link in the mail, and the SignIn is Pending.
+// Whether the address belongs to somebody is not looked at then, only whether
+// the username does, which anybody can see anyway.
+//
 // The password is hashed before the names are looked up, so that a name that
 // is taken takes as long as one that is free.
 //
@@ -16,11 +21,14 @@ import (
 // ErrOverloaded (in a RetryError).
 func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignIn, error) {
 	cfg := s.Config.Accounts
-	if cfg.Registration != "open" || cfg.EmailVerification == "required" {
-		// Where an address must be proven first, this is not the way in.
+	prove := cfg.EmailVerification == "required"
+	if cfg.Registration != "open" || prove && s.Mail == nil {
 		return SignIn{}, ErrRegistrationClosed
 	}
 	var e InputError
+	if prove && r.Email == "" && r.Username != "" {
+		e.Add("email", "required", "give an email address")
+	}
 	u := s.newPerson(&e, NewUser{Email: r.Email, Username: r.Username, Name: r.Name, Roles: cfg.DefaultRoles})
 	cfg.Username.checkReserved(&e, u.Username)
 	cfg.Password.checkNewPassword(&e, "password", r.Password, u)
@@ -32,11 +40,36 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 	if err != nil {
 		return SignIn{}, err
 	}
+	if prove {
+		pending := &PendingUser{Username: u.Username, Name: u.Name, Email: u.Email, PasswordHash: hash}
+		return SignIn{Pending: true}, s.askToRegister(ctx, pending, c)
+	}
 	now := s.Now()
 	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
-	fresh := s.newSession(u, r.Mode, c, now)
+	return s.register(ctx, u, r.Mode, c, now)
+}
+
+// askToRegister puts a mail into the outbox from which an account may come. The
+// postman finds out whether its address is free.
+func (s *Service) askToRegister(ctx context.Context, p *PendingUser, c Client) error {
+	o := newOutgoing(MailVerifyEmail, p.Email, c, s.Now())
+	o.Pending, o.Limited = p, true
+	return s.Store.Update(ctx, func(tx Tx) error {
+		if err := tx.NamesFree(p.Username, ""); err != nil {
+			return err
+		}
+		return tx.PutOutgoing(o)
+	})
+}
+
+// register stores a new account and signs it in. Its address, if it has one, is
+// asked to confirm that it is the person's.
+func (s *Service) register(ctx context.Context, u User, m Mode, c Client, now time.Time) (SignIn, error) {
+	fresh := s.newSession(u, m, c, now)
+	verify := newPost(TicketVerifyEmail, u.ID, u.Email, c, now)
+	verify.mail.Limited = true
 	person := u
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	err := s.Store.Update(ctx, func(tx Tx) error {
 		u = person
 		if err := tx.PutUser(u); err != nil {
 			return err
@@ -45,6 +78,11 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 		if err := s.addEvent(tx, UserRegistered, a, u.ID, "", now, nil); err != nil {
 			return err
 		}
+		if s.verifies() && u.Email != "" {
+			if err := verify.put(tx); err != nil {
+				return err
+			}
+		}
 		return s.enter(tx, &u, fresh, c, now)
 	})
 	if err != nil {
@@ -52,6 +90,11 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 	}
 	s.observe(MetricSignIns, "succeeded", 1)
 	return s.signedIn(u, fresh, now)
+}
+
+// verifies reports whether addresses are asked to confirm whose they are.
+func (s *Service) verifies() bool {
+	return s.Mail != nil && s.Config.Accounts.EmailVerification != "off"
 }
 
 // newPerson is the record of an account to be made, without id, password and
@@ -165,8 +208,8 @@ func (s *Service) DeleteAccount(ctx context.Context, id Identity, current Secret
 	})
 }
 
-// ChangePassword sets a new password after checking the current one, and ends
-// every session. InputError, also (current_password incorrect);
+// ChangePassword sets a new password after checking the current one, ends every
+// session and tells the person by mail. InputError, also (current_password incorrect);
 // ErrTooManyAttempts and ErrOverloaded (in a RetryError).
 func (s *Service) ChangePassword(ctx context.Context, id Identity, current, next Secret, c Client) error {
 	rules := func(e *InputError, u User) {
@@ -181,8 +224,25 @@ func (s *Service) ChangePassword(ctx context.Context, id Identity, current, next
 		if err := s.addEvent(tx, UserPasswordChanged, a, u.ID, id.Session, now, nil); err != nil {
 			return err
 		}
-		return s.endSessions(tx, u.ID, EndedByPassword, a, now)
+		return s.passwordChanged(tx, u, a, now)
 	})
+}
+
+// passwordChanged does what follows from another password, whoever set it: what
+// was begun under the old one ends, and its owner is told.
+func (s *Service) passwordChanged(tx Tx, u User, a Actor, now time.Time) error {
+	if err := s.notice(tx, MailPasswordChanged, u, a.Client, now); err != nil {
+		return err
+	}
+	return s.passwordIsNew(tx, u.ID, a, now)
+}
+
+// passwordIsNew ends what was begun before there was this password.
+func (s *Service) passwordIsNew(tx Tx, user string, a Actor, now time.Time) error {
+	if err := voidTickets(tx, user, passwordTickets...); err != nil {
+		return err
+	}
+	return s.endSessions(tx, user, EndedByPassword, a, now)
 }
 
 // withPassword does what a person may do only after giving their password once

@@ -13,8 +13,9 @@ import (
 // who may ask; what must hold whoever asks is decided here: an account has a
 // name to sign in with, and one active admin stays.
 
-// CreateUser makes an account for someone else. With no password one is made
-// and returned; it is never seen again. InputError, ErrEmailTaken,
+// CreateUser makes an account for someone else. With no password the person is
+// invited by mail to choose one; where there is no mail, or no address, one is
+// made and returned, never to be seen again. InputError, ErrEmailTaken,
 // ErrUsernameTaken, ErrOverloaded (in a RetryError).
 func (s *Service) CreateUser(ctx context.Context, n NewUser, a Actor) (User, Secret, error) {
 	cfg := s.Config.Accounts
@@ -24,24 +25,36 @@ func (s *Service) CreateUser(ctx context.Context, n NewUser, a Actor) (User, Sec
 	var e InputError
 	u := s.newPerson(&e, n)
 	made := Secret("")
-	if n.Password == "" {
+	invited := n.Password == "" && u.Email != "" && s.Mail != nil
+	switch {
+	case invited:
+	case n.Password == "":
 		made = cfg.Password.makePassword()
 		n.Password = made
-	} else {
+	default:
 		cfg.Password.checkNewPassword(&e, "password", n.Password, u)
 	}
 	if err := e.OrNil(); err != nil {
 		return User{}, "", err
 	}
-	hash, err := s.passwords.make(ctx, n.Password)
-	if err != nil {
-		return User{}, "", err
+	hash := "" // no password signs in
+	if !invited {
+		var err error
+		if hash, err = s.passwords.make(ctx, n.Password); err != nil {
+			return User{}, "", err
+		}
 	}
 	now := s.Now()
 	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	first := s.firstMail(u, invited, a.Client, now)
+	err := s.Store.Update(ctx, func(tx Tx) error {
 		if err := tx.PutUser(u); err != nil {
 			return err
+		}
+		if first != nil {
+			if err := first.put(tx); err != nil {
+				return err
+			}
 		}
 		return s.addEvent(tx, UserCreated, a, u.ID, "", now, map[string]string{"roles": strings.Join(u.Roles, ",")})
 	})
@@ -51,9 +64,24 @@ func (s *Service) CreateUser(ctx context.Context, n NewUser, a Actor) (User, Sec
 	return u, made, nil
 }
 
+// firstMail is what an account made by someone else is sent; nil for nothing.
+func (s *Service) firstMail(u User, invited bool, c Client, now time.Time) *post {
+	var p post
+	switch {
+	case invited: // the link proves the address too
+		p = newPost(TicketInvitation, u.ID, u.Email, c, now)
+	case s.verifies() && u.Email != "" && !u.EmailVerified:
+		p = newPost(TicketVerifyEmail, u.ID, u.Email, c, now)
+	default:
+		return nil
+	}
+	return &p
+}
+
 // UpdateUser changes an account. Disabling ends its sessions; a change of
 // roles counts from the next request on. A new address is unverified unless
-// the change says otherwise. InputError, ErrNotFound, ErrEmailTaken,
+// the change says otherwise; it is asked to confirm then, and the old one is
+// told. InputError, ErrNotFound, ErrEmailTaken,
 // ErrUsernameTaken, ErrLastAdmin.
 func (s *Service) UpdateUser(ctx context.Context, id string, ch UserChange, a Actor) (User, error) {
 	var e InputError
@@ -171,6 +199,11 @@ func (s *Service) reportChange(tx Tx, before, after User, fields []string, a Act
 			return err
 		}
 	}
+	if slices.Contains(fields, "email") {
+		if err := s.emailIsNew(tx, before, after, a, now); err != nil {
+			return err
+		}
+	}
 	if slices.Contains(fields, "active") {
 		kind := UserEnabled
 		if !after.Active {
@@ -180,6 +213,9 @@ func (s *Service) reportChange(tx Tx, before, after User, fields []string, a Act
 			return err
 		}
 		if !after.Active {
+			if err := voidTickets(tx, after.ID); err != nil {
+				return err
+			}
 			if err := s.endSessions(tx, after.ID, EndedByDisabling, a, now); err != nil {
 				return err
 			}
@@ -189,6 +225,25 @@ func (s *Service) reportChange(tx Tx, before, after User, fields []string, a Act
 		return event(UserUpdated, map[string]string{"fields": strings.Join(rest, ",")})
 	}
 	return nil
+}
+
+// emailIsNew does what follows from an address set by someone else: links sent
+// to the old one are void.
+func (s *Service) emailIsNew(tx Tx, before, after User, a Actor, now time.Time) error {
+	if err := voidTickets(tx, after.ID); err != nil {
+		return err
+	}
+	if before.EmailVerified && s.Mail != nil {
+		o := newOutgoing(MailEmailChanged, before.Email, a.Client, now)
+		o.User, o.NewEmail = before.ID, after.Email
+		if err := tx.PutOutgoing(o); err != nil {
+			return err
+		}
+	}
+	if !s.verifies() || after.Email == "" || after.EmailVerified {
+		return nil
+	}
+	return newPost(TicketVerifyEmail, after.ID, after.Email, a.Client, now).put(tx)
 }
 
 // keepAnAdmin refuses a change, already written to tx, that took away the last
@@ -246,7 +301,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, next Secret, a Act
 		if err := s.addEvent(tx, UserPasswordReset, a, id, "", now, nil); err != nil {
 			return err
 		}
-		return s.endSessions(tx, id, EndedByPassword, a, now)
+		return s.passwordChanged(tx, u, a, now)
 	})
 	if err != nil {
 		return "", err
@@ -268,8 +323,40 @@ func (s *Service) DeleteUser(ctx context.Context, id string, a Actor) error {
 	})
 }
 
+// AdminResetPassword mails someone a link to set a new password with; the old
+// one stays good until then. ErrNotFound, ErrAccountDisabled, InputError if no
+// mail can reach them.
+func (s *Service) AdminResetPassword(ctx context.Context, id string, a Actor) error {
+	now := s.Now()
+	return s.Store.Update(ctx, func(tx Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		var e InputError
+		switch {
+		case s.Mail == nil:
+			e.Add("email", "unknown", "no mail is configured: set a password instead")
+		case u.Email == "":
+			e.Add("email", "required", "the account has no email address: set a password instead")
+		case !u.Active:
+			return ErrAccountDisabled
+		}
+		if err := e.OrNil(); err != nil {
+			return err
+		}
+		if err := newPost(TicketResetPassword, u.ID, u.Email, a.Client, now).put(tx); err != nil {
+			return err
+		}
+		return s.addEvent(tx, UserResetRequested, a, u.ID, "", now, nil)
+	})
+}
+
 // removeUser ends the user's sessions and deletes the record.
 func (s *Service) removeUser(tx Tx, u User, a Actor, now time.Time) error {
+	if err := voidTickets(tx, u.ID); err != nil {
+		return err
+	}
 	if err := s.endSessions(tx, u.ID, EndedByDeletion, a, now); err != nil {
 		return err
 	}

@@ -10,5 +10,5 @@
 //
 // Read service.go for what can be asked, store.go for what must be kept, and
 // then the file named for your question: password.go, lockout.go, token.go,
-// refresh.go, identify.go.
+// refresh.go, identify.go, ticket.go, outbox.go.
 package authn

@@ -14,6 +14,21 @@ type Config struct {
 	Sessions SessionConfig
 	Accounts AccountConfig
 	Events   EventConfig
+	Mail     MailConfig
+}
+
+// MailConfig is what authn must know of the sections mail and limits. Whoever
+// loads the file fills it in.
+type MailConfig struct {
+	Configured bool      // there is a way to send mails
+	Limit      MailLimit // limits.mail
+}
+
+// MailLimit is how many mails one address may get because somebody asked for
+// them. The zero value is no limit.
+type MailLimit struct {
+	N   int
+	Per time.Duration
 }
 
 // TokenConfig is the section tokens.
@@ -39,6 +54,7 @@ type AccountConfig struct {
 	DefaultRoles      []string       `yaml:"default_roles"`
 	AdminRole         string         `yaml:"admin_role"`
 	EmailVerification string         `yaml:"email_verification"` // off | optional | required
+	NewDeviceMail     bool           `yaml:"new_device_mail"`    // tell a person of a sign-in from a network that is new
 	Username          UsernameConfig `yaml:"username"`
 	Password          PasswordConfig `yaml:"password"`
 	Lockout           LockoutConfig  `yaml:"lockout"`
@@ -114,6 +130,9 @@ func (c Config) Validate() []ConfigProblem {
 	c.Tokens.validate(&p)
 	c.Sessions.validate(&p)
 	c.Accounts.validate(&p)
+	if c.Accounts.EmailVerification == "required" && !c.Mail.Configured {
+		p.add("accounts.email_verification", "required needs mails: set mail.url, or write optional")
+	}
 	p.positive("events.retention", c.Events.Retention, "2160h")
 	return p
 }
@@ -170,9 +189,6 @@ func (c SessionConfig) validate(p *problems) {
 func (c AccountConfig) validate(p *problems) {
 	p.oneOf("accounts.registration", c.Registration, "open", "closed")
 	p.oneOf("accounts.email_verification", c.EmailVerification, "off", "optional", "required")
-	if c.Registration == "open" && c.EmailVerification == "required" {
-		p.add("accounts.email_verification", "required with registration: open needs the verification mails, which this version does not send yet; write optional")
-	}
 	for i, role := range c.DefaultRoles {
 		p.role(fmt.Sprintf("accounts.default_roles[%d]", i), role)
 		if c.Registration == "open" && role == c.AdminRole {

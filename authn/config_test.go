@@ -41,7 +41,11 @@ func TestValidate(t *testing.T) {
 		{"verification", func(c *Config) { c.Accounts.EmailVerification = "true" }, "accounts.email_verification", "off, optional or required"},
 		{"verification without mails", func(c *Config) { c.Accounts.Registration, c.Accounts.EmailVerification = "open", "required" },
 			"accounts.email_verification", "write optional"},
-		{"verification of accounts an admin makes", func(c *Config) { c.Accounts.EmailVerification = "required" }, "", ""},
+		{"verification without mails, where an admin makes the accounts", func(c *Config) { c.Accounts.EmailVerification = "required" },
+			"accounts.email_verification", "set mail.url"},
+		{"verification with mails", func(c *Config) {
+			c.Accounts.Registration, c.Accounts.EmailVerification, c.Mail.Configured = "open", "required", true
+		}, "", ""},
 		{"roles", func(c *Config) { c.Accounts.DefaultRoles, c.Accounts.AdminRole = []string{"user", "Power User"}, "" },
 			"accounts.default_roles[1] accounts.admin_role", "no role name"},
 		{"everybody an admin", func(c *Config) { c.Accounts.Registration, c.Accounts.DefaultRoles = "open", []string{"admin"} },

@@ -23,6 +23,10 @@ var (
 	ErrUsernameTaken      = errors.New("the username is taken")
 	ErrLastAdmin          = errors.New("the last active admin must stay one")
 
+	// Links in mails. One answer for a token that is unknown, malformed, used,
+	// replaced or expired.
+	ErrTicketInvalid = errors.New("the link is not valid any more")
+
 	// Credentials of a request.
 	ErrNotSignedIn  = errors.New("not signed in") // no credential, or a dead cookie
 	ErrTokenInvalid = errors.New("the access token is not one of ours")

@@ -15,6 +15,9 @@ const (
 	UserDeleted         Kind = "user.deleted"
 	UserPasswordChanged Kind = "user.password_changed"
 	UserPasswordReset   Kind = "user.password_reset"
+	UserResetRequested  Kind = "user.reset_requested" // only if somebody has the address
+	UserEmailVerified   Kind = "user.email_verified"
+	UserEmailChanged    Kind = "user.email_changed"
 	UserUnlocked        Kind = "user.unlocked"
 	SignInSucceeded     Kind = "sign_in.succeeded"
 	SignInFailed        Kind = "sign_in.failed"
@@ -22,6 +25,7 @@ const (
 	SessionEnded        Kind = "session.ended"
 	RefreshReused       Kind = "refresh.reused"
 	KeyRotated          Kind = "key.rotated"
+	MailGivenUp         Kind = "mail.given_up"
 	ConfigLoaded        Kind = "config.loaded"
 	ConfigRejected      Kind = "config.rejected"
 	StoreFailed         Kind = "store.failed"

@@ -181,6 +181,9 @@ func (s *Service) changed(c Change) {
 		default:
 		}
 	}
+	if c.Outbox || c.All {
+		s.wakePostman()
+	}
 	switch {
 	case c.All:
 		s.followers.notifyAll()

@@ -231,6 +231,11 @@ func (s *Service) signIn(ctx context.Context, u User, v verdict, m Mode, t attem
 		if err := s.lockout.unsave(tx, t); err != nil {
 			return err
 		}
+		if s.newDevice(u, c, now) {
+			if err := s.notice(tx, MailNewDevice, u, c, now); err != nil {
+				return err
+			}
+		}
 		return s.enter(tx, &u, fresh, c, now)
 	})
 	switch {
@@ -274,6 +279,14 @@ func (s *Service) enter(tx Tx, u *User, fresh freshSession, c Client, now time.T
 	}
 	return s.addEvent(tx, SignInSucceeded, a, u.ID, fresh.Session.ID, now,
 		map[string]string{"mode": string(fresh.Session.Mode)})
+}
+
+// newDevice reports whether the person is to be told of a sign-in. The first
+// one is no news, and of one network of clients without an address nobody
+// could learn anything.
+func (s *Service) newDevice(u User, c Client, now time.Time) bool {
+	return s.Config.Accounts.NewDeviceMail && u.EmailVerified && !u.LastLoginAt.IsZero() &&
+		c.IP.IsValid() && !knownFrom(u, c.Network(), now)
 }
 
 // knownFrom reports whether the user has signed in from the network lately.

@@ -10,12 +10,16 @@ import (
 	"time"
 )
 
-// Deps is everything a Service needs. All fields but Observe must be set.
+// Deps is everything a Service needs. All fields but Mail and Observe must be
+// set.
 type Deps struct {
 	Config Config
 	Store  Store
 	Now    func() time.Time
 	Log    *slog.Logger
+
+	// Mail delivers letters; nil means that there are no mails.
+	Mail Mailer
 
 	// Observe receives measurements; nil means nobody is interested. It must be
 	// quick and safe for concurrent use.
@@ -32,11 +36,17 @@ const (
 	MetricHashQueue Metric = "hash_queue"      // gauge: hashes waiting or running
 	MetricHashWait  Metric = "hash_wait"       // seconds one hash waited for its turn
 	MetricSessions  Metric = "sessions_cached" // gauge
+	MetricMailQueue Metric = "mail_queue"      // gauge: mails that wait to be sent
+	MetricMails     Metric = "mails"           // counter; label: sent failed given_up
 )
 
 // SignIn is a session just started or continued, with what its holder keeps.
 // Only the fields of its mode are set.
 type SignIn struct {
+	// Pending means that there is no session, and perhaps no account, yet: the
+	// address has to be proven first. Nothing else is set then.
+	Pending bool
+
 	User    User
 	Session Session
 
@@ -132,6 +142,10 @@ type Service struct {
 	touches marks
 	rotated marks
 
+	// Mails.
+	outbox    outbox
+	mailLimit *mailLimiter
+
 	stop func()
 	work sync.WaitGroup
 }
@@ -148,6 +162,9 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 		tokens:   newCache[[32]byte, verified](),
 		sessions: newCache[string, *Session](),
 		users:    newCache[string, *User](),
+
+		outbox:    newOutbox(),
+		mailLimit: newMailLimiter(d.Config.Mail.Limit),
 	}
 	if err := s.openRing(ctx); err != nil {
 		return nil, err
@@ -182,6 +199,9 @@ func (s *Service) begin(ctx context.Context) error {
 	up := make(chan struct{})
 	s.work.Go(func() { s.watch(running, sync.OnceFunc(func() { close(up) })) })
 	s.work.Go(func() { s.background(running) })
+	if s.Mail != nil {
+		s.work.Go(func() { s.postman(running) })
+	}
 	select {
 	case <-up:
 		return nil
@@ -190,8 +210,9 @@ func (s *Service) begin(ctx context.Context) error {
 	}
 }
 
-// Close ends the background work and writes what waits to be written. The store
-// is the caller's to close.
+// Close ends the background work, waiting a moment for a mail that is just
+// being sent, and writes what waits to be written. The store is the caller's to
+// close.
 func (s *Service) Close() error {
 	s.stop()
 	s.work.Wait()

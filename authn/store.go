@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Store keeps users, sessions, keys, events and counters. Package
+// Store keeps users, sessions, tickets, mails to send, keys, events and
+// counters. Package
 // store/storetest holds every implementation to each sentence here.
 //
 // All methods may be called from several goroutines at once.
@@ -48,6 +49,7 @@ type Change struct {
 	User    string
 	Session string
 	Keys    bool // the key ring changed
+	Outbox  bool // a mail came into the outbox that was not there before
 	All     bool // anything may have changed: forget everything
 }
 
@@ -70,6 +72,9 @@ type Tx interface {
 	// DeleteUser removes the user and keeps its names as tombstones. It removes
 	// nothing else: sessions are the caller's to end first. ErrNotFound.
 	DeleteUser(id string) error
+	// NamesFree returns what PutUser would say to a new user of these names:
+	// nil, ErrUsernameTaken or ErrEmailTaken. An empty name is free.
+	NamesFree(username, email string) error
 	// Users lists users newest first (by id, descending).
 	Users(q UserQuery) (UserPage, error)
 	// CountActive counts active users with the role, and stops at limit: cost
@@ -84,6 +89,25 @@ type Tx interface {
 	DeleteSession(id string) error
 	// SessionsOf returns a user's sessions, oldest first, live or not.
 	SessionsOf(user string) ([]Session, error)
+
+	// Ticket returns the ticket, expired or not, or ErrNotFound.
+	Ticket(id string) (Ticket, error)
+	// PutTicket creates or replaces the ticket and its expiry (t.ExpiresAt).
+	PutTicket(t Ticket) error
+	// DeleteTicket removes it; ErrNotFound.
+	DeleteTicket(id string) error
+	// TicketsOf returns the tickets of a subject (Ticket.Subject), by id.
+	TicketsOf(subject string) ([]Ticket, error)
+
+	// Outgoing returns the mail that waits in the outbox, or ErrNotFound.
+	Outgoing(id string) (Outgoing, error)
+	// PutOutgoing creates or replaces it.
+	PutOutgoing(o Outgoing) error
+	// DeleteOutgoing removes it; ErrNotFound.
+	DeleteOutgoing(id string) error
+	// Outbox returns up to limit mails, those whose NextAt comes first ahead,
+	// and how many wait in all. Cost by what it returns, not by what waits.
+	Outbox(limit int) (waiting []Outgoing, total int, err error)
 
 	// Keys returns the ring, oldest first.
 	Keys() ([]Key, error)
@@ -173,4 +197,5 @@ const (
 	ExpiredSession ExpiredKind = "session"
 	ExpiredEvent   ExpiredKind = "event"
 	ExpiredCounter ExpiredKind = "counter"
+	ExpiredTicket  ExpiredKind = "ticket"
 )

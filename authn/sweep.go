@@ -40,7 +40,7 @@ func (s *Service) background(ctx context.Context) {
 	}
 }
 
-// sweep removes what has expired by now: sessions, events, counters and keys,
+// sweep removes what has expired by now: sessions, tickets, events, counters and keys,
 // and the seeds of refresh links past their grace. Its cost is by what it
 // removes.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
@@ -79,6 +79,8 @@ func (s *Service) sweepRecord(tx Tx, e Expired, now time.Time) error {
 	switch e.Kind {
 	case ExpiredEvent:
 		return tx.DeleteEvent(e.ID)
+	case ExpiredTicket:
+		return tx.DeleteTicket(e.ID)
 	case ExpiredCounter:
 		return tx.DeleteCounter(e.ID)
 	case ExpiredSession:

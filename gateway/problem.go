@@ -71,6 +71,7 @@ var causes = []struct {
 	{authn.ErrEmailTaken, "EMAIL_TAKEN"},
 	{authn.ErrUsernameTaken, "USERNAME_TAKEN"},
 	{authn.ErrLastAdmin, "LAST_ADMIN"},
+	{authn.ErrTicketInvalid, "TICKET_INVALID"},
 	{authn.ErrNotSignedIn, "AUTHENTICATION_REQUIRED"},
 	{authn.ErrTokenInvalid, "TOKEN_INVALID"},
 	{authn.ErrTokenExpired, "TOKEN_EXPIRED"},

@@ -69,7 +69,10 @@ func (c Config) authn() authn.Config {
 	if c.Tokens.Issuer == "" {
 		c.Tokens.Issuer = c.Server.PublicURL
 	}
-	return authn.Config{Tokens: c.Tokens, Sessions: c.Sessions, Accounts: c.Accounts, Events: c.Events}
+	return authn.Config{
+		Tokens: c.Tokens, Sessions: c.Sessions, Accounts: c.Accounts, Events: c.Events,
+		Mail: authn.MailConfig{Configured: c.Mail.URL != "", Limit: authn.MailLimit(c.Limits.Mail)},
+	}
 }
 
 // gateway is the part of the configuration that package gateway takes.

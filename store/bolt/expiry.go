@@ -19,12 +19,14 @@ const (
 	kindSession expiryKind = 's'
 	kindEvent   expiryKind = 'e'
 	kindCounter expiryKind = 'c'
+	kindTicket  expiryKind = 't'
 )
 
 var expiredKinds = map[expiryKind]authn.ExpiredKind{
 	kindSession: authn.ExpiredSession,
 	kindEvent:   authn.ExpiredEvent,
 	kindCounter: authn.ExpiredCounter,
+	kindTicket:  authn.ExpiredTicket,
 }
 
 func expiryKey(kind expiryKind, id string, at time.Time) []byte {

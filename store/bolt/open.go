@@ -77,10 +77,14 @@ func (s *Store) prepare() error {
 		}
 	}
 	err = guarded(func() error {
-		if err := s.db.View(checkMark); !errors.Is(err, errUnmarked) {
+		err := s.db.View(checkMark)
+		switch {
+		case errors.Is(err, errUnmarked):
+			return s.db.Update(mark)
+		case err != nil || !s.outdated():
 			return err
 		}
-		return s.db.Update(mark)
+		return s.db.Update(upgrade)
 	})
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", s.path, err)
@@ -181,7 +185,7 @@ func checkMark(btx *bbolt.Tx) error {
 		return fmt.Errorf("%w: it has version %d, this program reads up to %d: run the newer Doorward, or restore a backup from before the upgrade", ErrNewer, version, storeVersion)
 	}
 	for _, b := range buckets {
-		if btx.Bucket([]byte(b)) == nil {
+		if btx.Bucket([]byte(b)) == nil && since[b] <= version {
 			return fmt.Errorf("%w: %s is missing: restore a backup", ErrDamaged, b)
 		}
 	}
@@ -200,6 +204,26 @@ func mark(btx *bbolt.Tx) error {
 		return err
 	}
 	return meta.Put(metaVersion, []byte(strconv.Itoa(storeVersion)))
+}
+
+// outdated reports whether an older version made the file.
+func (s *Store) outdated() (old bool) {
+	_ = s.db.View(func(btx *bbolt.Tx) error { // fn does not fail
+		old = string(btx.Bucket([]byte(metaBucket)).Get(metaVersion)) != strconv.Itoa(storeVersion)
+		return nil
+	})
+	return old
+}
+
+// upgrade makes a file of an older version one of today's, in one transaction:
+// every version so far has only added buckets.
+func upgrade(btx *bbolt.Tx) error {
+	for _, b := range buckets {
+		if _, err := btx.CreateBucketIfNotExists([]byte(b)); err != nil {
+			return err
+		}
+	}
+	return btx.Bucket([]byte(metaBucket)).Put(metaVersion, []byte(strconv.Itoa(storeVersion)))
 }
 
 // inspect reads the header of the file without bbolt. A server may be writing

@@ -12,8 +12,9 @@ import (
 // NUL between them.
 //
 //	meta          "format" -> "doorward"; "version" -> store version, decimal;
-//	              "users" -> how many there are; "event" -> the last event's
-//	              number and the latest time so far
+//	              "users" -> how many there are; "outbox" -> how many mails
+//	              wait; "event" -> the last event's number and the latest time
+//	              so far
 //	users         id -> userRecord
 //	user_states   id -> "1" active, "0" not: what listings walk
 //	usernames     folded name -> "=" id, or "~" id for a name given up
@@ -23,6 +24,10 @@ import (
 //	tombstones    SHA-256 of a deleted user's folded name -> ""
 //	sessions      id -> sessionRecord
 //	sessions_of   user NUL stamp id -> "": oldest first
+//	tickets       id -> ticketRecord
+//	tickets_of    subject NUL id -> ""
+//	outbox        id -> outgoingRecord
+//	outbox_due    stamp id -> "": whose turn comes first
 //	keys          kid -> keyRecord
 //	events        id -> eventRecord; ids are 16 hex digits, counting up
 //	event_log     id -> eventMark: what filters look at
@@ -38,8 +43,11 @@ import (
 // other change raises the record's version, and the store's version too, so
 // that an older Doorward refuses the file rather than misread it. Times are in
 // UTC.
+//
+// Version 2 of the store added the tickets and the outbox; a file of version 1
+// gets their buckets when it is opened.
 const (
-	storeVersion  = 1
+	storeVersion  = 2
 	storeFormat   = "doorward"
 	recordVersion = 1
 )
@@ -57,6 +65,10 @@ const (
 	tombstonesBucket bucket = "tombstones"
 	sessionsBucket   bucket = "sessions"
 	sessionsOfBucket bucket = "sessions_of"
+	ticketsBucket    bucket = "tickets"
+	ticketsOfBucket  bucket = "tickets_of"
+	outboxBucket     bucket = "outbox"
+	outboxDueBucket  bucket = "outbox_due"
 	keysBucket       bucket = "keys"
 	eventsBucket     bucket = "events"
 	eventLogBucket   bucket = "event_log"
@@ -69,14 +81,20 @@ const (
 // buckets are all of them: made at creation, expected at opening.
 var buckets = []bucket{
 	metaBucket, usersBucket, statesBucket, usernamesBucket, emailsBucket, namesBucket,
-	rolesBucket, tombstonesBucket, sessionsBucket, sessionsOfBucket, keysBucket, eventsBucket,
+	rolesBucket, tombstonesBucket, sessionsBucket, sessionsOfBucket, ticketsBucket, ticketsOfBucket,
+	outboxBucket, outboxDueBucket, keysBucket, eventsBucket,
 	eventLogBucket, eventsOfBucket, eventsByBucket, countersBucket, expiryBucket,
 }
+
+// since is the version of the store that added a bucket, where it was not the
+// first.
+var since = map[bucket]int{ticketsBucket: 2, ticketsOfBucket: 2, outboxBucket: 2, outboxDueBucket: 2}
 
 var (
 	metaFormat  = []byte("format")
 	metaVersion = []byte("version")
 	metaUsers   = []byte("users")
+	metaOutbox  = []byte("outbox")
 	metaEvent   = []byte("event")
 )
 
@@ -188,6 +206,74 @@ func (r sessionRecord) session(id string) authn.Session {
 	return s
 }
 
+type ticketRecord struct {
+	V         int            `json:"v"`
+	Kind      string         `json:"kind"`
+	User      string         `json:"user,omitempty"`
+	Email     string         `json:"email,omitempty"`
+	Hashes    [][]byte       `json:"hashes,omitempty"`
+	Pending   *pendingRecord `json:"pending,omitempty"`
+	CreatedAt time.Time      `json:"created_at,omitzero"`
+	ExpiresAt time.Time      `json:"expires_at,omitzero"`
+}
+
+type pendingRecord struct {
+	Username     string `json:"username,omitempty"`
+	Name         string `json:"name,omitempty"`
+	Email        string `json:"email,omitempty"`
+	PasswordHash string `json:"password_hash,omitempty"`
+}
+
+func newTicketRecord(t authn.Ticket) ticketRecord {
+	return ticketRecord{
+		V: recordVersion, Kind: string(t.Kind), User: t.User, Email: t.Email, Hashes: t.Hashes,
+		Pending: (*pendingRecord)(t.Pending), CreatedAt: t.CreatedAt.UTC(), ExpiresAt: t.ExpiresAt.UTC(),
+	}
+}
+
+func (r ticketRecord) ticket(id string) authn.Ticket {
+	return authn.Ticket{
+		ID: id, Kind: authn.TicketKind(r.Kind), User: r.User, Email: r.Email, Hashes: r.Hashes,
+		Pending: (*authn.PendingUser)(r.Pending), CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt,
+	}
+}
+
+type outgoingRecord struct {
+	V         int            `json:"v"`
+	Kind      string         `json:"kind"`
+	Email     string         `json:"email"`
+	User      string         `json:"user,omitempty"`
+	Ticket    string         `json:"ticket,omitempty"`
+	Pending   *pendingRecord `json:"pending,omitempty"`
+	NewEmail  string         `json:"new_email,omitempty"`
+	Limited   bool           `json:"limited,omitempty"`
+	ClientIP  string         `json:"client_ip,omitempty"`
+	UserAgent string         `json:"user_agent,omitempty"`
+	RequestID string         `json:"request_id,omitempty"`
+	CreatedAt time.Time      `json:"created_at,omitzero"`
+	NextAt    time.Time      `json:"next_at,omitzero"`
+	ExpiresAt time.Time      `json:"expires_at,omitzero"`
+	Attempts  int            `json:"attempts,omitempty"`
+}
+
+func newOutgoingRecord(o authn.Outgoing) outgoingRecord {
+	return outgoingRecord{
+		V: recordVersion, Kind: string(o.Kind), Email: o.Email, User: o.User, Ticket: o.Ticket,
+		Pending: (*pendingRecord)(o.Pending), NewEmail: o.NewEmail, Limited: o.Limited,
+		ClientIP: o.ClientIP, UserAgent: o.UserAgent, RequestID: o.RequestID,
+		CreatedAt: o.CreatedAt.UTC(), NextAt: o.NextAt.UTC(), ExpiresAt: o.ExpiresAt.UTC(), Attempts: o.Attempts,
+	}
+}
+
+func (r outgoingRecord) outgoing(id string) authn.Outgoing {
+	return authn.Outgoing{
+		ID: id, Kind: authn.MailKind(r.Kind), Email: r.Email, User: r.User, Ticket: r.Ticket,
+		Pending: (*authn.PendingUser)(r.Pending), NewEmail: r.NewEmail, Limited: r.Limited,
+		ClientIP: r.ClientIP, UserAgent: r.UserAgent, RequestID: r.RequestID,
+		CreatedAt: r.CreatedAt, NextAt: r.NextAt, ExpiresAt: r.ExpiresAt, Attempts: r.Attempts,
+	}
+}
+
 type keyRecord struct {
 	V         int       `json:"v"`
 	Algorithm string    `json:"algorithm"`
@@ -253,11 +339,13 @@ func (r counterRecord) counter(key string) authn.Counter {
 }
 
 // version lets load look at any record's own version.
-func (r userRecord) version() int    { return r.V }
-func (r sessionRecord) version() int { return r.V }
-func (r keyRecord) version() int     { return r.V }
-func (r eventRecord) version() int   { return r.V }
-func (r counterRecord) version() int { return r.V }
+func (r userRecord) version() int     { return r.V }
+func (r sessionRecord) version() int  { return r.V }
+func (r ticketRecord) version() int   { return r.V }
+func (r outgoingRecord) version() int { return r.V }
+func (r keyRecord) version() int      { return r.V }
+func (r eventRecord) version() int    { return r.V }
+func (r counterRecord) version() int  { return r.V }
 
 // load reads the record under key, or says ErrNotFound. Errors name the bucket
 // and never the content.

@@ -56,11 +56,8 @@ func (t *tx) PutUser(u authn.User) error {
 	}
 	// All that can refuse the user comes before the first write, so that a
 	// caller may go on after ErrUsernameTaken.
-	if !t.mayHave(usernamesBucket, u.Username, u.ID) {
-		return authn.ErrUsernameTaken
-	}
-	if !t.mayHave(emailsBucket, u.Email, u.ID) {
-		return authn.ErrEmailTaken
+	if err := t.namesFree(u.Username, u.Email, u.ID); err != nil {
+		return err
 	}
 	r := newUserRecord(u, former(old, u.Username))
 	if err := t.unindexUser(u.ID, old); err != nil {
@@ -142,6 +139,21 @@ func (t *tx) unindexUser(id string, r userRecord) error {
 		err = errors.Join(err, t.del(rolesBucket, pair(role, id)))
 	}
 	return err
+}
+
+// NamesFree implements authn.Tx.
+func (t *tx) NamesFree(username, email string) error { return t.namesFree(username, email, "") }
+
+// namesFree says whether the user with this id, or a new one, may have the
+// names.
+func (t *tx) namesFree(username, email, id string) error {
+	switch {
+	case !t.mayHave(usernamesBucket, username, id):
+		return authn.ErrUsernameTaken
+	case !t.mayHave(emailsBucket, email, id):
+		return authn.ErrEmailTaken
+	}
+	return nil
 }
 
 // mayHave reports whether the user may take the name: nobody else has it, and

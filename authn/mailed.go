@@ -1,0 +1,242 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What people do by mail: prove an address, set a password they have forgotten,
+// move to another address.
+
+// ForgotPassword has a link to set a new password mailed to whoever has the
+// address, and says nothing about whether anybody has. InputError if it is no
+// address.
+func (s *Service) ForgotPassword(ctx context.Context, email string, c Client) error {
+	return s.ask(ctx, MailResetPassword, email, c)
+}
+
+// ResendVerification has another link mailed to an address that waits to be
+// proven, and says nothing about whether it does. InputError if it is no
+// address.
+func (s *Service) ResendVerification(ctx context.Context, email string, c Client) error {
+	return s.ask(ctx, MailVerifyEmail, email, c)
+}
+
+// ResetPassword sets a password with a token from a mail: a reset, or an
+// invitation. It ends every session, lifts the lockout and signs nobody in.
+// ErrTicketInvalid, InputError, ErrOverloaded (in a RetryError).
+func (s *Service) ResetPassword(ctx context.Context, token, next Secret, c Client) error {
+	u, err := s.ticketHolder(ctx, token)
+	if err != nil {
+		return err // and nobody without a ticket has anything hashed
+	}
+	var e InputError
+	s.Config.Accounts.Password.checkNewPassword(&e, "password", next, u)
+	if err := e.OrNil(); err != nil {
+		return err
+	}
+	hash, err := s.passwords.make(ctx, next)
+	if err != nil {
+		return err
+	}
+	now := s.Now()
+	err = s.Store.Update(ctx, func(tx Tx) error {
+		t, err := useTicket(tx, token, now, TicketResetPassword, TicketInvitation)
+		if err != nil {
+			return err
+		}
+		u, err = ticketUser(tx, t)
+		if err != nil {
+			return err
+		}
+		return s.resetBy(tx, t, u, hash, c, now)
+	})
+	if err == nil {
+		s.lockout.forget(account{user: u.ID})
+	}
+	return err
+}
+
+// ticketHolder is whose password a token may set.
+func (s *Service) ticketHolder(ctx context.Context, token Secret) (u User, err error) {
+	now := s.Now()
+	err = s.Store.View(ctx, func(tx Tx) error {
+		t, err := findTicket(tx, token, now, TicketResetPassword, TicketInvitation)
+		if err != nil {
+			return err
+		}
+		u, err = ticketUser(tx, t)
+		return err
+	})
+	return u, err
+}
+
+// ticketUser is whose a ticket is. One that outlived its user, or their being
+// active, opens nothing.
+func ticketUser(tx Tx, t Ticket) (User, error) {
+	u, err := tx.User(t.User)
+	if errors.Is(err, ErrNotFound) || err == nil && !u.Active {
+		return User{}, ErrTicketInvalid
+	}
+	return u, err
+}
+
+// resetBy writes the new password. Who has the mail has the address.
+func (s *Service) resetBy(tx Tx, t Ticket, u User, hash string, c Client, now time.Time) error {
+	a := Actor{ID: u.ID, Client: c}
+	first := u.PasswordHash == ""
+	proven := !u.EmailVerified && u.Email == t.Email
+	u.EmailVerified = u.EmailVerified || proven
+	u.PasswordHash, u.UpdatedAt = hash, now
+	if err := tx.PutUser(u); err != nil {
+		return err
+	}
+	if err := s.lockout.unsaveAll(tx, account{user: u.ID}); err != nil {
+		return err
+	}
+	if proven {
+		if err := s.provenBy(tx, u, a, now); err != nil {
+			return err
+		}
+	}
+	if err := s.addEvent(tx, UserPasswordReset, a, u.ID, "", now, nil); err != nil {
+		return err
+	}
+	if first { // which is no news to anybody
+		return s.passwordIsNew(tx, u.ID, a, now)
+	}
+	return s.passwordChanged(tx, u, a, now)
+}
+
+// provenBy notes that the account's address is proven: no other link needs to
+// prove it again.
+func (s *Service) provenBy(tx Tx, u User, a Actor, now time.Time) error {
+	if err := voidTickets(tx, u.ID, TicketVerifyEmail); err != nil {
+		return err
+	}
+	return s.addEvent(tx, UserEmailVerified, a, u.ID, "", now, nil)
+}
+
+// VerifyEmail proves an address with a token from a mail: the account's, the
+// one it is to move to, or that of an account that comes to exist by it. It
+// signs nobody in. ErrTicketInvalid; ErrEmailTaken and ErrUsernameTaken if
+// somebody else has come to have the name since.
+func (s *Service) VerifyEmail(ctx context.Context, token Secret, c Client) (u User, err error) {
+	now := s.Now()
+	fresh := newID(now)
+	err = s.Store.Update(ctx, func(tx Tx) error {
+		t, err := useTicket(tx, token, now, TicketVerifyEmail, TicketChangeEmail, TicketRegistration)
+		if err != nil {
+			return err
+		}
+		if t.Kind == TicketRegistration {
+			u, err = s.admitNewcomer(tx, *t.Pending, fresh, c, now)
+			return err
+		}
+		if u, err = ticketUser(tx, t); err != nil {
+			return err
+		}
+		u, err = s.proveAddress(tx, t, u, c, now)
+		return err
+	})
+	if err != nil {
+		return User{}, fmt.Errorf("prove an address: %w", err)
+	}
+	u.PasswordHash = "" // the answer is no place for it
+	return u, nil
+}
+
+// admitNewcomer makes the account somebody asked for and proved the address of.
+func (s *Service) admitNewcomer(tx Tx, p PendingUser, id string, c Client, now time.Time) (User, error) {
+	u := User{
+		ID: id, Username: p.Username, Email: p.Email, Name: p.Name, PasswordHash: p.PasswordHash,
+		EmailVerified: true, Active: true, Roles: sortedRoles(s.Config.Accounts.DefaultRoles),
+		CreatedAt: now, UpdatedAt: now,
+	}
+	if err := tx.PutUser(u); err != nil {
+		return User{}, err
+	}
+	a := Actor{ID: id, Client: c}
+	if err := s.addEvent(tx, UserRegistered, a, id, "", now, nil); err != nil {
+		return User{}, err
+	}
+	return u, s.addEvent(tx, UserEmailVerified, a, id, "", now, nil)
+}
+
+// proveAddress marks the address proven; a change of address takes place.
+func (s *Service) proveAddress(tx Tx, t Ticket, u User, c Client, now time.Time) (User, error) {
+	a := Actor{ID: u.ID, Client: c}
+	if t.Kind == TicketVerifyEmail && t.Email != u.Email {
+		return User{}, ErrTicketInvalid
+	}
+	moved := t.Email != u.Email
+	if !moved && u.EmailVerified {
+		return u, nil // an admin has vouched for it meanwhile
+	}
+	u.Email, u.EmailVerified, u.UpdatedAt = t.Email, true, now
+	if err := tx.PutUser(u); err != nil {
+		return User{}, err
+	}
+	if !moved {
+		return u, s.provenBy(tx, u, a, now)
+	}
+	// Links sent to the address before are void.
+	if err := voidTickets(tx, u.ID); err != nil {
+		return User{}, err
+	}
+	return u, s.addEvent(tx, UserEmailChanged, a, u.ID, "", now, nil)
+}
+
+// ChangeEmail has a link mailed to the address the person wants to have,
+// after checking their password, and tells the old address. Where there is no
+// mail the change takes place at once, and the address is not verified.
+// Whether somebody has it is not told where there is mail: its owner is.
+// InputError, also (current_password incorrect); ErrTooManyAttempts and
+// ErrOverloaded (in a RetryError); ErrEmailTaken.
+func (s *Service) ChangeEmail(ctx context.Context, id Identity, current Secret, email string, c Client) error {
+	var wrong InputError
+	email = checkEmail(&wrong, email)
+	rules := func(e *InputError, _ User) { e.Fields = append(e.Fields, wrong.Fields...) }
+	return s.withPassword(ctx, id, current, "", rules, c, func(tx Tx, u User, _ string, now time.Time) error {
+		if s.Mail == nil {
+			return s.moveUnproven(tx, u, email, Actor{ID: u.ID, Client: c}, now)
+		}
+		return s.askToMove(tx, u, email, c, now)
+	})
+}
+
+// askToMove mails the new address, and the old one. A change to the address the
+// account has is one more link to prove it with, if it needs that.
+func (s *Service) askToMove(tx Tx, u User, email string, c Client, now time.Time) error {
+	kind := TicketChangeEmail
+	if email == u.Email {
+		kind = TicketVerifyEmail
+		if u.EmailVerified {
+			return nil
+		}
+	}
+	p := newPost(kind, u.ID, email, c, now)
+	p.mail.Limited = true
+	if err := p.put(tx); err != nil || email == u.Email || u.Email == "" {
+		return err
+	}
+	o := newOutgoing(MailEmailChanged, u.Email, c, now)
+	o.User, o.NewEmail, o.Limited = u.ID, email, !u.EmailVerified
+	return tx.PutOutgoing(o)
+}
+
+func (s *Service) moveUnproven(tx Tx, u User, email string, a Actor, now time.Time) error {
+	if email == u.Email {
+		return nil
+	}
+	u.Email, u.EmailVerified, u.UpdatedAt = email, false, now
+	if err := tx.PutUser(u); err != nil {
+		return err
+	}
+	if err := voidTickets(tx, u.ID); err != nil { // of a time when there was mail
+		return err
+	}
+	return s.addEvent(tx, UserEmailChanged, a, u.ID, "", now, nil)
+}

@@ -1,0 +1,366 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	postmanPause = 30 * time.Second // at most this long until the outbox is looked at again
+	postmanBatch = 100
+	attemptLimit = 50 * time.Second // for one letter; less than the shortest backoff
+
+	firstBackoff = time.Minute
+	maxBackoff   = time.Hour
+)
+
+// backoff is how long after attempt n (from 1) the next one comes.
+func backoff(n int) time.Duration {
+	if n > 6 {
+		return maxBackoff
+	}
+	return min(maxBackoff, firstBackoff<<(n-1))
+}
+
+// postman sends what is in the outbox until ctx ends: what is there at the
+// start too, for it was left by a process that is gone.
+func (s *Service) postman(ctx context.Context) {
+	for {
+		next, err := s.deliverDue(ctx)
+		wait := postmanPause
+		if err != nil && ctx.Err() == nil {
+			s.Log.Error("the outbox cannot be worked off; it is tried again", "error", err)
+			wait = feedPauseMax
+		} else if !next.IsZero() {
+			wait = max(0, min(wait, next.Sub(s.Now())))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.outbox.wake:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// deliverDue tries to send every mail whose time has come, and returns when the
+// next one's will; the zero time if nothing waits.
+func (s *Service) deliverDue(ctx context.Context) (next time.Time, err error) {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	for ctx.Err() == nil {
+		var waiting []Outgoing
+		total := 0
+		err := s.Store.View(ctx, func(tx Tx) (err error) {
+			waiting, total, err = tx.Outbox(postmanBatch)
+			return err
+		})
+		if err != nil {
+			return time.Time{}, err
+		}
+		s.observe(MetricMailQueue, "", float64(total))
+		if total == 0 {
+			return time.Time{}, nil
+		}
+		for _, o := range waiting {
+			now := s.Now()
+			if o.NextAt.After(now) {
+				return o.NextAt, nil
+			}
+			if ctx.Err() != nil {
+				return time.Time{}, ctx.Err()
+			}
+			if err := s.try(ctx, o, now); err != nil {
+				return time.Time{}, err
+			}
+		}
+	}
+	return time.Time{}, ctx.Err()
+}
+
+// try makes one attempt at a mail. Afterwards it is gone from the outbox or its
+// next turn is in the future. The error is the store's.
+func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
+	ctx, done := attemptContext(ctx)
+	defer done()
+	_, sent := s.outbox.sent[o.ID]
+	switch {
+	case sent: // and only the record was left behind
+		return s.remove(ctx, o.ID)
+	case !now.Before(o.ExpiresAt):
+		return s.giveUp(ctx, o, "expired", now)
+	case o.Limited && o.Attempts == 0 && !s.mailLimit.take(o.Email, now):
+		return s.remove(ctx, o.ID)
+	}
+	l, due, err := s.prepare(ctx, o, now)
+	if err != nil || !due {
+		return err
+	}
+	err = s.Mail.Deliver(ctx, l)
+	switch {
+	case err == nil:
+		s.outbox.sent[o.ID] = struct{}{}
+		s.observe(MetricMails, "sent", 1)
+		return s.remove(ctx, o.ID)
+	case isPermanent(err):
+		s.Log.Warn("a mail was refused for good", "kind", string(l.Kind), "mail", o.ID, "error", err)
+		return s.giveUp(ctx, o, "refused", now)
+	default:
+		s.Log.Warn("a mail could not be sent; it is tried again", "kind", string(l.Kind), "mail", o.ID, "attempts", o.Attempts+1, "error", err)
+		s.observe(MetricMails, "failed", 1)
+		return nil
+	}
+}
+
+// attemptContext outlives the end of ctx for a moment: a letter that is just
+// being handed over is not dropped half-way, and what became of it is written.
+func attemptContext(ctx context.Context) (context.Context, func()) {
+	attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
+	release := context.AfterFunc(ctx, func() {
+		hurry := time.AfterFunc(closeLimit, cancel)
+		context.AfterFunc(attempt, func() { hurry.Stop() })
+	})
+	return attempt, func() { release(); cancel() }
+}
+
+// remove takes a mail out of the outbox.
+func (s *Service) remove(ctx context.Context, id string) error {
+	ctx, cancel := settle(ctx)
+	defer cancel()
+	err := s.Store.Update(ctx, func(tx Tx) error { return tx.DeleteOutgoing(id) })
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("take a mail out of the outbox: %w", err)
+	}
+	delete(s.outbox.sent, id)
+	return nil
+}
+
+// settle gives what became of an attempt its own time to be written: the
+// attempt may have used up its own.
+func settle(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
+}
+
+// giveUp takes a mail out of the outbox that will never be sent, for everyone
+// to see.
+func (s *Service) giveUp(ctx context.Context, o Outgoing, why string, now time.Time) error {
+	ctx, cancel := settle(ctx)
+	defer cancel()
+	err := s.Store.Update(ctx, func(tx Tx) error {
+		kept, err := tx.Outgoing(o.ID) // the postman may have found out whose it is
+		if err != nil {
+			return err
+		}
+		if err := tx.DeleteOutgoing(o.ID); err != nil {
+			return err
+		}
+		return s.addEvent(tx, MailGivenUp, Actor{Client: o.asker()}, kept.User, "", now, map[string]string{"mail": string(kept.Kind), "reason": why})
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("give a mail up: %w", err)
+	}
+	s.observe(MetricMails, "given_up", 1)
+	return nil
+}
+
+// prepare makes the letter of a mail, in the transaction that notes the
+// attempt: a crash from here on finds the next attempt in the future, and the
+// ticket opened by the token that may be under way. due is false where nobody
+// is to get anything: the record is gone then.
+func (s *Service) prepare(ctx context.Context, o Outgoing, now time.Time) (l Letter, due bool, err error) {
+	secret, ticketID := randomBytes(ticketSecret), newID(now)
+	err = s.Store.Update(ctx, func(tx Tx) error {
+		l, due = Letter{}, false
+		o, err := tx.Outgoing(o.ID)
+		if err != nil {
+			return err
+		}
+		r := resolution{tx: tx, o: o, now: now}
+		if err := s.resolve(&r, ticketID); err != nil {
+			return err
+		}
+		if r.drop {
+			return tx.DeleteOutgoing(o.ID)
+		}
+		token := Secret("")
+		if r.o.Ticket != "" {
+			token = ticketToken(r.ticket.ID, secret)
+			r.ticket.admit(token, now)
+			if err := tx.PutTicket(r.ticket); err != nil {
+				return err
+			}
+		}
+		l, due = r.letter(token), true
+		r.o.Attempts++
+		r.o.NextAt = earlier(now.Add(backoff(r.o.Attempts)), r.o.ExpiresAt)
+		return tx.PutOutgoing(r.o)
+	})
+	if errors.Is(err, ErrNotFound) {
+		return Letter{}, false, nil
+	}
+	if err != nil {
+		return Letter{}, false, fmt.Errorf("make a mail: %w", err)
+	}
+	return l, due, nil
+}
+
+// resolution is what a mail turns out to be once it is looked into.
+type resolution struct {
+	tx  Tx
+	o   Outgoing
+	now time.Time
+
+	user   User   // whom it is about; zero if nobody
+	ticket Ticket // if o.Ticket is set
+	drop   bool   // nobody is to get anything
+}
+
+// resolve finds out whom a mail is for. The lookups that were not made while
+// somebody waited for an answer are made here.
+func (s *Service) resolve(r *resolution, ticketID string) error {
+	if r.o.Ticket == "" {
+		if err := s.firstLook(r, ticketID); err != nil || r.drop {
+			return err
+		}
+	}
+	if r.o.Ticket != "" {
+		if err := r.readTicket(); err != nil || r.drop {
+			return err
+		}
+	}
+	if r.o.User == "" {
+		return nil
+	}
+	u, err := r.tx.User(r.o.User)
+	if errors.Is(err, ErrNotFound) {
+		r.drop = r.o.Ticket != "" // a notice still goes out
+		return nil
+	}
+	r.user = u
+	return err
+}
+
+// firstLook makes the ticket of a mail that was asked for by address alone.
+func (s *Service) firstLook(r *resolution, ticketID string) error {
+	t := Ticket{ID: ticketID, Email: r.o.Email, CreatedAt: r.now}
+	switch {
+	case r.o.Kind == MailVerifyEmail && r.o.Pending != nil:
+		t.Kind, t.Pending = TicketRegistration, r.o.Pending
+	case r.o.Kind == MailVerifyEmail || r.o.Kind == MailResetPassword:
+		u, err := r.tx.UserByEmail(r.o.Email)
+		if errors.Is(err, ErrNotFound) {
+			return r.askedByNobody(&t)
+		}
+		if err != nil {
+			return err
+		}
+		if r.drop = !wants(u, r.o.Kind); r.drop {
+			return nil
+		}
+		t.Kind, t.User, r.o.User = TicketVerifyEmail, u.ID, u.ID
+		if r.o.Kind == MailResetPassword {
+			t.Kind = TicketResetPassword
+			err := s.addEvent(r.tx, UserResetRequested, Actor{Client: r.o.asker()}, u.ID, "", r.now, nil)
+			if err != nil {
+				return err
+			}
+		}
+	default:
+		return nil // a notice
+	}
+	return r.issue(t)
+}
+
+// wants reports whether the mail is of use to the account.
+func wants(u User, k MailKind) bool {
+	return u.Active && (k == MailResetPassword || !u.EmailVerified)
+}
+
+// askedByNobody is for an address no account has: another verification mail
+// goes out if a registration waits for it.
+func (r *resolution) askedByNobody(t *Ticket) error {
+	r.drop = true
+	if r.o.Kind != MailVerifyEmail {
+		return nil
+	}
+	held, err := r.tx.TicketsOf(addressSubject(r.o.Email))
+	if err != nil {
+		return err
+	}
+	for _, old := range held {
+		if old.Kind == TicketRegistration && r.now.Before(old.ExpiresAt) {
+			r.drop = false
+			t.Kind, t.Pending = TicketRegistration, old.Pending
+		}
+	}
+	if r.drop {
+		return nil
+	}
+	return r.issue(*t)
+}
+
+// issue stores the ticket in place of an older one.
+func (r *resolution) issue(t Ticket) error {
+	t.ExpiresAt = r.now.Add(t.Kind.lifetime())
+	r.o.Ticket, r.o.Pending = t.ID, nil
+	return issueTicket(r.tx, t)
+}
+
+// readTicket reads the mail's ticket. It is gone if it was used, replaced or
+// made void: the mail has come to nothing. An address that somebody else has by
+// now is not to be proven; its owner is told instead.
+func (r *resolution) readTicket() (err error) {
+	r.ticket, err = r.tx.Ticket(r.o.Ticket)
+	if errors.Is(err, ErrNotFound) {
+		r.drop = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if k := r.ticket.Kind; k != TicketRegistration && k != TicketChangeEmail {
+		return nil
+	}
+	switch err := r.tx.NamesFree("", r.ticket.Email); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, ErrEmailTaken):
+		return err
+	}
+	return r.tellOwner()
+}
+
+// tellOwner turns the mail into one to the owner of the address.
+func (r *resolution) tellOwner() error {
+	if err := r.tx.DeleteTicket(r.ticket.ID); err != nil {
+		return err
+	}
+	owner, err := r.tx.UserByEmail(r.o.Email)
+	if errors.Is(err, ErrNotFound) {
+		r.drop = true // it was a deleted account's: nobody is to be told
+		return nil
+	}
+	r.o.Kind, r.o.User, r.o.Ticket = MailAddressInUse, owner.ID, ""
+	return err
+}
+
+// letter is what the person gets.
+func (r *resolution) letter(token Secret) Letter {
+	l := Letter{
+		ID: r.o.ID, Kind: r.o.Kind, To: r.o.Email, Name: r.user.Name, Login: r.user.Login(),
+		When: r.o.CreatedAt, Where: r.o.ClientIP, Device: r.o.UserAgent, NewEmail: r.o.NewEmail,
+	}
+	if r.o.Ticket == "" {
+		return l
+	}
+	l.Token, l.ExpiresAt = token, r.ticket.ExpiresAt
+	if p := r.ticket.Pending; p != nil {
+		l.Name, l.Login = p.Name, User{Username: p.Username, Email: p.Email}.Login()
+	}
+	return l
+}
