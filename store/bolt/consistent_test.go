@@ -34,7 +34,7 @@ func mustBeConsistent(t *testing.T, s *Store) {
 
 var indexBuckets = []bucket{
 	statesBucket, usernamesBucket, emailsBucket, namesBucket, rolesBucket,
-	sessionsOfBucket, eventLogBucket, eventsOfBucket, eventsByBucket, expiryBucket,
+	sessionsOfBucket, ticketsOfBucket, outboxDueBucket, eventLogBucket, eventsOfBucket, eventsByBucket, expiryBucket,
 }
 
 // indexes are the keys of every index, with the name of the index before them.
@@ -91,6 +91,22 @@ func rebuilt(t *testing.T, btx *bbolt.Tx) map[string]bool {
 		add(expiryBucket, expiryKey(kindSession, id, s.Expires()))
 		return err
 	})
+	each(ticketsBucket, func(id string, v []byte) error {
+		r, err := decode[ticketRecord](ticketsBucket, v)
+		add(ticketsOfBucket, pair(r.ticket(id).Subject(), id))
+		add(expiryBucket, expiryKey(kindTicket, id, r.ExpiresAt))
+		return err
+	})
+	waiting := 0
+	each(outboxBucket, func(id string, v []byte) error {
+		waiting++
+		r, err := decode[outgoingRecord](outboxBucket, v)
+		add(outboxDueBucket, outgoingDue(r.outgoing(id)))
+		return err
+	})
+	if got := (&tx{b: btx}).outboxTotal(); got != waiting {
+		t.Errorf("the outbox is said to hold %d mails, it holds %d", got, waiting)
+	}
 	each(eventsBucket, func(id string, v []byte) error {
 		r, err := decode[eventRecord](eventsBucket, v)
 		for _, k := range eventKeys(id, r.event(id)) {

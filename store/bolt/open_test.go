@@ -284,3 +284,37 @@ func TestCheckNoticesAFileThatIsGone(t *testing.T) {
 		t.Errorf("the file is back: got %v", err)
 	}
 }
+
+// TestUpgrade: a file of version 1, from before there were tickets, opens and
+// has room for them; from then on it is of today's version.
+func TestUpgrade(t *testing.T) {
+	old := foreignBolt(t, false, func(btx *bbolt.Tx) error {
+		err := mark(btx)
+		for b := range since {
+			err = errors.Join(err, btx.DeleteBucket([]byte(b)))
+		}
+		return errors.Join(err, btx.Bucket([]byte(metaBucket)).Put(metaVersion, []byte("1")))
+	})
+	path := filepath.Join(t.TempDir(), "doorward.db")
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, path)
+	writeUser(t, s, 1)
+	ticket := authn.Ticket{ID: "t", Kind: authn.TicketVerifyEmail, User: "id1000001"}
+	if err := s.Update(t.Context(), func(tx authn.Tx) error { return tx.PutTicket(ticket) }); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openAt(t, path)
+	mustBeConsistent(t, s)
+	err := s.db.View(func(btx *bbolt.Tx) error {
+		if got := string(btx.Bucket([]byte(metaBucket)).Get(metaVersion)); got != strconv.Itoa(storeVersion) {
+			t.Errorf("got version %s, want %d", got, storeVersion)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

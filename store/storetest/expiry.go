@@ -65,14 +65,16 @@ func sessionEnds(t *testing.T, f *fixture) {
 
 func expiryMoves(t *testing.T, f *fixture) {
 	s := session(1, id(1))
-	s.IdleEnd = at(10)
-	f.put(t, s, until("c", at(10)))
-	s.IdleEnd = at(30)
-	f.put(t, s, until("c", at(31)))
+	k := ticket(1, id(1))
+	s.IdleEnd, k.ExpiresAt = at(10), at(10)
+	f.put(t, s, k, until("c", at(10)))
+	s.IdleEnd, k.ExpiresAt = at(30), at(32)
+	f.put(t, s, k, until("c", at(31)))
 	wantEqual(t, len(f.expired(t, at(29), 10)), 0)
 	wantEqual(t, f.expired(t, at(100), 10), []authn.Expired{
 		{Kind: authn.ExpiredSession, ID: s.ID, At: at(30)},
 		{Kind: authn.ExpiredCounter, ID: "c", At: at(31)},
+		{Kind: authn.ExpiredTicket, ID: k.ID, At: at(32)},
 	})
 	s.IdleEnd = at(5)
 	f.put(t, s)
@@ -80,25 +82,27 @@ func expiryMoves(t *testing.T, f *fixture) {
 }
 
 func expiryDeleted(t *testing.T, f *fixture) {
-	f.put(t, session(1, id(1)), until("c", at(1)), event(1, authn.UserCreated, "", ""))
+	f.put(t, session(1, id(1)), ticket(1, id(1)), until("c", at(1)), event(1, authn.UserCreated, "", ""))
 	f.update(t, func(tx authn.Tx) error {
 		events, err := tx.Events(authn.EventQuery{Limit: 1})
-		return errors.Join(err, tx.DeleteSession(id(1)), tx.DeleteCounter("c"), tx.DeleteEvent(events[0].ID))
+		return errors.Join(err, tx.DeleteSession(id(1)), tx.DeleteTicket(id(1)), tx.DeleteCounter("c"), tx.DeleteEvent(events[0].ID))
 	})
 	wantEqual(t, len(f.expired(t, at(1<<30), 10)), 0)
 }
 
 func sweep(t *testing.T, f *fixture) {
-	f.put(t, session(1, id(1)), session(2, id(1)), until("c", at(1)), event(1, authn.UserCreated, "", ""))
+	f.put(t, session(1, id(1)), session(2, id(1)), ticket(1, id(1)), until("c", at(1)), event(1, authn.UserCreated, "", ""))
 	f.update(t, func(tx authn.Tx) error {
 		expired, err := tx.Expired(at(1<<30), 10)
-		wantEqual(t, len(expired), 4)
+		wantEqual(t, len(expired), 5)
 		for _, e := range expired {
 			switch e.Kind {
 			case authn.ExpiredSession:
 				err = errors.Join(err, tx.DeleteSession(e.ID))
 			case authn.ExpiredEvent:
 				err = errors.Join(err, tx.DeleteEvent(e.ID))
+			case authn.ExpiredTicket:
+				err = errors.Join(err, tx.DeleteTicket(e.ID))
 			case authn.ExpiredCounter:
 				err = errors.Join(err, tx.DeleteCounter(e.ID))
 			default:

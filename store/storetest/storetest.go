@@ -37,6 +37,8 @@ func Run(t *testing.T, open Open) {
 		{"Users", userTests},
 		{"Listing", listTests},
 		{"Sessions", sessionTests},
+		{"Tickets", ticketTests},
+		{"Outbox", outboxTests},
 		{"Keys", keyTests},
 		{"Events", eventTests},
 		{"Counters", counterTests},
@@ -102,6 +104,10 @@ func put(tx authn.Tx, records ...any) (err error) {
 			err = errors.Join(err, tx.PutUser(r))
 		case authn.Session:
 			err = errors.Join(err, tx.PutSession(r))
+		case authn.Ticket:
+			err = errors.Join(err, tx.PutTicket(r))
+		case authn.Outgoing:
+			err = errors.Join(err, tx.PutOutgoing(r))
 		case authn.Key:
 			err = errors.Join(err, tx.PutKey(r))
 		case authn.Counter:
@@ -205,6 +211,33 @@ func session(n int, user string) authn.Session {
 			TagKey: []byte("tag key"), Gen: 1<<63 + 1, CurHash: []byte("hash"),
 			Links: []authn.Link{{Gen: 1, Hash: []byte("h1"), Seed: []byte("s1"), At: at(1)}, {Gen: 2, Hash: []byte("h2"), Seed: []byte("s2"), At: at(2)}},
 		},
+	}
+}
+
+// ticket is the nth ticket, with every field set; of a registration if user is
+// empty.
+func ticket(n int, user string) authn.Ticket {
+	t := authn.Ticket{
+		ID: id(n), Kind: authn.TicketResetPassword, User: user, Email: fmt.Sprintf("user%d@example.com", n),
+		Hashes: [][]byte{{0, 1, 0xff}, []byte("second")}, CreatedAt: at(n), ExpiresAt: at(n + 3600),
+	}
+	if user == "" {
+		t.Kind, t.Pending = authn.TicketRegistration, pendingUser()
+	}
+	return t
+}
+
+func pendingUser() *authn.PendingUser {
+	return &authn.PendingUser{Username: "Ursula", Name: "Ursula <&>", Email: "ursula@example.com", PasswordHash: "$scheme$hash"}
+}
+
+// outgoing is the nth mail, with every field set, due at its second.
+func outgoing(n int) authn.Outgoing {
+	return authn.Outgoing{
+		ID: id(n), Kind: authn.MailVerifyEmail, Email: fmt.Sprintf("user%d@example.com", n), User: id(n), Ticket: id(n + 1),
+		Pending: pendingUser(), NewEmail: "new@example.com", Limited: true,
+		ClientIP: "192.0.2.7", UserAgent: "a browser <&>", RequestID: "r",
+		CreatedAt: at(0), NextAt: at(n), ExpiresAt: at(n + 3600), Attempts: 3,
 	}
 }
 

@@ -67,7 +67,7 @@ func viewReturnsAsIs(t *testing.T, f *fixture) {
 }
 
 func viewIsReadOnly(t *testing.T, f *fixture) {
-	f.put(t, user(1), session(1, id(1)), authn.Key{ID: "k"}, counter("c", 1), event(1, authn.UserCreated, "", id(1)))
+	f.put(t, user(1), session(1, id(1)), ticket(1, id(1)), outgoing(1), authn.Key{ID: "k"}, counter("c", 1), event(1, authn.UserCreated, "", id(1)))
 	var eid string
 	f.view(t, func(tx authn.Tx) error {
 		events, err := tx.Events(authn.EventQuery{Limit: 1})
@@ -75,16 +75,20 @@ func viewIsReadOnly(t *testing.T, f *fixture) {
 		return err
 	})
 	writes := map[string]func(tx authn.Tx) error{
-		"PutUser":       func(tx authn.Tx) error { return tx.PutUser(user(2)) },
-		"DeleteUser":    func(tx authn.Tx) error { return tx.DeleteUser(id(1)) },
-		"PutSession":    func(tx authn.Tx) error { return tx.PutSession(session(2, id(1))) },
-		"DeleteSession": func(tx authn.Tx) error { return tx.DeleteSession(id(1)) },
-		"PutKey":        func(tx authn.Tx) error { return tx.PutKey(authn.Key{ID: "l"}) },
-		"DeleteKey":     func(tx authn.Tx) error { return tx.DeleteKey("k") },
-		"PutCounter":    func(tx authn.Tx) error { return tx.PutCounter(counter("d", 1)) },
-		"DeleteCounter": func(tx authn.Tx) error { return tx.DeleteCounter("c") },
-		"AddEvent":      func(tx authn.Tx) error { return tx.AddEvent(event(2, authn.UserCreated, "", id(1)), at(9)) },
-		"DeleteEvent":   func(tx authn.Tx) error { return tx.DeleteEvent(eid) },
+		"PutUser":        func(tx authn.Tx) error { return tx.PutUser(user(2)) },
+		"DeleteUser":     func(tx authn.Tx) error { return tx.DeleteUser(id(1)) },
+		"PutSession":     func(tx authn.Tx) error { return tx.PutSession(session(2, id(1))) },
+		"DeleteSession":  func(tx authn.Tx) error { return tx.DeleteSession(id(1)) },
+		"PutTicket":      func(tx authn.Tx) error { return tx.PutTicket(ticket(2, id(1))) },
+		"DeleteTicket":   func(tx authn.Tx) error { return tx.DeleteTicket(id(1)) },
+		"PutOutgoing":    func(tx authn.Tx) error { return tx.PutOutgoing(outgoing(2)) },
+		"DeleteOutgoing": func(tx authn.Tx) error { return tx.DeleteOutgoing(id(1)) },
+		"PutKey":         func(tx authn.Tx) error { return tx.PutKey(authn.Key{ID: "l"}) },
+		"DeleteKey":      func(tx authn.Tx) error { return tx.DeleteKey("k") },
+		"PutCounter":     func(tx authn.Tx) error { return tx.PutCounter(counter("d", 1)) },
+		"DeleteCounter":  func(tx authn.Tx) error { return tx.DeleteCounter("c") },
+		"AddEvent":       func(tx authn.Tx) error { return tx.AddEvent(event(2, authn.UserCreated, "", id(1)), at(9)) },
+		"DeleteEvent":    func(tx authn.Tx) error { return tx.DeleteEvent(eid) },
 	}
 	for name, write := range writes {
 		err := f.View(t.Context(), write)
@@ -115,14 +119,16 @@ func updateReadsOwnWrites(t *testing.T, f *fixture) {
 }
 
 func failedUpdateNeverHappened(t *testing.T, f *fixture) {
-	f.put(t, user(1), session(1, id(1)), authn.Key{ID: "k", Algorithm: "EdDSA", CreatedAt: at(1)}, counter("c", 1), event(1, authn.UserCreated, "", id(1)))
+	f.put(t, user(1), session(1, id(1)), ticket(1, id(1)), outgoing(1), authn.Key{ID: "k", Algorithm: "EdDSA", CreatedAt: at(1)}, counter("c", 1), event(1, authn.UserCreated, "", id(1)))
 	before := dump(t, f)
 	err := f.try(t, func(tx authn.Tx) error {
 		u := user(1)
 		u.Username, u.Email, u.Name, u.Roles, u.Active = "renamed", "new@example.com", "New", []string{"admin"}, false
-		must(t, put(tx, u, user(2), session(1, id(2)), session(2, id(1)), authn.Key{ID: "l"}, counter("c", 7), counter("d", 1), event(2, authn.UserUpdated, id(1), "")))
+		must(t, put(tx, u, user(2), session(1, id(2)), session(2, id(1)), ticket(1, id(2)), ticket(2, id(1)), outgoing(2), authn.Key{ID: "l"}, counter("c", 7), counter("d", 1), event(2, authn.UserUpdated, id(1), "")))
 		must(t, tx.DeleteUser(id(2)))
 		must(t, tx.DeleteKey("k"))
+		must(t, tx.DeleteOutgoing(id(1)))
+		must(t, tx.DeleteTicket(id(2)))
 		return tx.DeleteCounter("c")
 	})
 	must(t, err)
@@ -142,6 +148,9 @@ type snapshot struct {
 	Admins   int
 	Editors  int
 	Sessions []authn.Session
+	Tickets  []authn.Ticket
+	Outbox   []authn.Outgoing
+	Waiting  int
 	Keys     []authn.Key
 	Events   []authn.Event
 	Counters []authn.Counter
@@ -158,7 +167,12 @@ func dump(t *testing.T, f *fixture) (s snapshot) {
 			sessions, err := tx.SessionsOf(u.ID)
 			must(t, err)
 			s.Sessions = append(s.Sessions, sessions...)
+			tickets, err := tx.TicketsOf(u.ID)
+			must(t, err)
+			s.Tickets = append(s.Tickets, tickets...)
 		}
+		s.Outbox, s.Waiting, err = tx.Outbox(1000)
+		must(t, err)
 		s.Admins, err = tx.CountActive("admin", 1000)
 		must(t, err)
 		s.Editors, err = tx.CountActive("editor", 1000)

@@ -11,6 +11,7 @@ import (
 )
 
 var userTests = []test{
+	{"free names are free, and no others", namesFree},
 	{"a user comes back as it was put", userRoundTrip},
 	{"times come back in UTC", timesInUTC},
 	{"an unknown user is ErrNotFound", unknownUser},
@@ -309,4 +310,37 @@ func slicesAreCopies(t *testing.T, f *fixture) {
 		wantEqual(t, s, session(1, id(1)))
 		return errors.Join(err1, err2)
 	})
+}
+
+func namesFree(t *testing.T, f *fixture) {
+	gone, moved := user(2), user(3)
+	f.put(t, user(1), gone, moved)
+	moved.Username, moved.Email = "Moved", "moved@example.com"
+	f.put(t, moved)
+	f.update(t, func(tx authn.Tx) error { return tx.DeleteUser(gone.ID) })
+	for _, tt := range []struct {
+		name, username, email string
+		want                  error
+	}{
+		{"nothing", "", "", nil},
+		{"new ones", "User4", "user4@example.com", nil},
+		{"a username", "uSER1", "user4@example.com", authn.ErrUsernameTaken},
+		{"an email", "", "USER1@example.com", authn.ErrEmailTaken},
+		{"a username of someone deleted", "user2", "", authn.ErrUsernameTaken},
+		{"an email of someone deleted", "", "user2@example.com", authn.ErrEmailTaken},
+		{"a username somebody gave up", "user3", "", authn.ErrUsernameTaken},
+		{"an email somebody gave up", "", "user3@example.com", nil},
+	} {
+		f.view(t, func(tx authn.Tx) error {
+			if got := tx.NamesFree(tt.username, tt.email); got != tt.want {
+				t.Errorf("%s: got %v, want %v, bare", tt.name, got, tt.want)
+			}
+			return nil
+		})
+		other := user(9)
+		other.Username, other.Email = tt.username, tt.email
+		if got := f.try(t, func(tx authn.Tx) error { return tx.PutUser(other) }); got != tt.want {
+			t.Errorf("%s: PutUser says %v, want %v like NamesFree", tt.name, got, tt.want)
+		}
+	}
 }
