@@ -156,6 +156,7 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	if d.Config.Tokens.Issuer == "" || d.Config.Tokens.Audience == "" {
 		return nil, errors.New("tokens.issuer and tokens.audience must be set")
 	}
+	d.Store = &noticing{Store: d.Store, log: d.Log, now: d.Now, retention: d.Config.Events.Retention}
 	s := &Service{
 		Deps:     d,
 		reload:   make(chan struct{}, 1),
