@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -32,3 +33,31 @@ func (s *Service) BePatient() {
 	s.hashes.maxWait = 24 * time.Hour
 	s.hashes.mu.Unlock()
 }
+
+// DeliverDue sends what is due by the clock, as the postman does, and waits for
+// the postman's own round.
+func (s *Service) DeliverDue(ctx context.Context) (next time.Time, err error) {
+	return s.deliverDue(ctx)
+}
+
+// HoldPostman keeps the outbox as it is until release is called.
+func (s *Service) HoldPostman() (release func()) {
+	s.outbox.mu.Lock()
+	return sync.OnceFunc(s.outbox.mu.Unlock)
+}
+
+// HashWork is what has been hashed so far, in units of 2^cost.
+func (s *Service) HashWork() int64 { return s.passwords.work.Load() }
+
+// FillMailLimit counts a mail to each of n addresses.
+func (s *Service) FillMailLimit(n int, now time.Time) (size int) {
+	for i := range n {
+		s.mailLimit.take(fmt.Sprintf("stranger%d@example.com", i), now)
+	}
+	return len(s.mailLimit.count)
+}
+
+const MaxCounters = maxCounters
+
+// Stop ends the background work as Close does, and does not wait for it.
+func (s *Service) Stop() { s.stop() }

@@ -1,0 +1,648 @@
+package authn_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// mailbox is where the letters of a test arrive.
+type mailbox struct {
+	mu      sync.Mutex
+	letters []authn.Letter
+	tries   int
+	refuse  func(authn.Letter) error // nil: everything is taken
+}
+
+func (m *mailbox) Deliver(_ context.Context, l authn.Letter) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tries++
+	if m.refuse != nil {
+		if err := m.refuse(l); err != nil {
+			return err
+		}
+	}
+	m.letters = append(m.letters, l)
+	return nil
+}
+
+func (m *mailbox) answer(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = func(authn.Letter) error { return err }
+}
+
+func (m *mailbox) attempts() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tries
+}
+
+// mailing is a service that can send mails.
+type mailing struct {
+	*fixture
+	box *mailbox
+}
+
+func newMailing(t testing.TB, change func(*authn.Deps)) mailing {
+	t.Helper()
+	return newMailingOn(t, newStore(t), change)
+}
+
+func newMailingOn(t testing.TB, st authn.Store, change func(*authn.Deps)) mailing {
+	t.Helper()
+	box := &mailbox{}
+	f := newServiceOn(t, st, func(d *authn.Deps) {
+		d.Mail, d.Config.Mail.Configured = box, true
+		if change != nil {
+			change(d)
+		}
+	})
+	return mailing{f, box}
+}
+
+func required(d *authn.Deps) { d.Config.Accounts.EmailVerification = "required" }
+
+// arrived works the outbox off and takes what has arrived since the last time.
+func (m mailing) arrived(t testing.TB) []authn.Letter {
+	t.Helper()
+	if _, err := m.DeliverDue(ctx); err != nil {
+		t.Fatal(err)
+	}
+	m.box.mu.Lock()
+	defer m.box.mu.Unlock()
+	got := m.box.letters
+	m.box.letters = nil
+	return got
+}
+
+// kinds are "kind to", sorted.
+func kinds(letters []authn.Letter) []string {
+	var all []string
+	for _, l := range letters {
+		all = append(all, string(l.Kind)+" "+l.To)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// wantMails is arrived, held against "kind to" each.
+func (m mailing) wantMails(t testing.TB, want ...string) []authn.Letter {
+	t.Helper()
+	got := m.arrived(t)
+	slices.Sort(want)
+	if !slices.Equal(kinds(got), want) {
+		t.Fatalf("mails %q, want %q", kinds(got), want)
+	}
+	return got
+}
+
+// token waits for one letter of the kind and returns what is in it.
+func (m mailing) token(t testing.TB, kind, to string) authn.Secret {
+	t.Helper()
+	return m.wantMails(t, kind+" "+to)[0].Token
+}
+
+func (m mailing) outboxLen(t testing.TB) (n int) {
+	t.Helper()
+	err := m.Store.View(ctx, func(tx authn.Tx) (err error) { _, n, err = tx.Outbox(1); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+const (
+	nextPassword authn.Secret = "another walk off a longer pier"
+	adaMail                   = "ada@example.com"
+)
+
+var here = client("192.0.2.1")
+
+func TestRegisterSendsAVerification(t *testing.T) {
+	m := newMailing(t, nil)
+	in, err := m.Register(ctx, authn.Registration{Email: "Ada@Example.com", Username: "ada", Name: "Ada L.", Password: password}, here)
+	if err != nil || in.Pending || in.AccessToken == "" {
+		t.Fatalf("registered %+v, %v; want signed in at once", in.User, err)
+	}
+	l := m.wantMails(t, "verify_email "+adaMail)[0]
+	if l.Name != "Ada L." || l.Login != "ada" || l.Token == "" || !l.ExpiresAt.Equal(start.Add(24*time.Hour)) ||
+		l.Where != "192.0.2.1" || l.Device != "test" || !l.When.Equal(start) {
+		t.Errorf("letter %+v", l)
+	}
+	m.advance(time.Hour)
+	u, err := m.VerifyEmail(ctx, l.Token, here)
+	if err != nil || u.ID != in.User.ID || !u.EmailVerified || u.PasswordHash != "" {
+		t.Fatalf("verified %+v, %v", u, err)
+	}
+	if u := m.record(t, u.ID); !u.EmailVerified || !u.UpdatedAt.Equal(m.at()) || u.PasswordHash == "" {
+		t.Errorf("record %+v", u)
+	}
+	if got := m.events(t, u.ID)[0]; got != "user.email_verified" {
+		t.Errorf("last event %s, want user.email_verified", got)
+	}
+	if m.live(t, u.ID) != 1 {
+		t.Errorf("%d sessions, want the one of the registration", m.live(t, u.ID))
+	}
+	if _, err := m.VerifyEmail(ctx, l.Token, here); !errors.Is(err, authn.ErrTicketInvalid) {
+		t.Errorf("the link again: %v, want ErrTicketInvalid", err)
+	}
+}
+
+func TestRegisterSendsNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*authn.Deps)
+		r      authn.Registration
+	}{
+		"without an address":    {nil, authn.Registration{Username: "ada", Password: password}},
+		"verification off":      {func(d *authn.Deps) { d.Config.Accounts.EmailVerification = "off" }, authn.Registration{Email: adaMail, Password: password}},
+		"no mail is configured": {func(d *authn.Deps) { d.Mail = nil }, authn.Registration{Email: adaMail, Password: password}},
+	} {
+		m := newMailing(t, c.change)
+		release := m.HoldPostman()
+		if _, err := m.Register(ctx, c.r, here); err != nil || m.outboxLen(t) != 0 {
+			t.Errorf("%s: %v with %d mails, want none", name, err, m.outboxLen(t))
+		}
+		release()
+	}
+}
+
+// TestRegistrationIsATicket: where addresses must be proven the account exists
+// only from then on.
+func TestRegistrationIsATicket(t *testing.T) {
+	m := newMailing(t, required)
+	r := authn.Registration{Email: " Ada@Example.com", Username: "Ada", Name: "Ada L.", Password: password, Mode: authn.ModeToken}
+	in, err := m.Register(ctx, r, here)
+	if err != nil || !in.Pending || in.AccessToken != "" || in.User.ID != "" {
+		t.Fatalf("register: %+v, %v; want Pending and nothing else", in, err)
+	}
+	l := m.wantMails(t, "verify_email "+adaMail)[0]
+	if l.Name != "Ada L." || l.Login != "Ada" {
+		t.Errorf("letter to %q, %q", l.Name, l.Login)
+	}
+	if _, err := m.UserByLogin(ctx, adaMail); !errors.Is(err, authn.ErrNotFound) {
+		t.Fatalf("an account before the address is proven: %v", err)
+	}
+	if err := m.login("ada", password); !errors.Is(err, authn.ErrInvalidCredentials) {
+		t.Errorf("sign-in before: %v", err)
+	}
+	m.advance(time.Hour)
+	u, err := m.VerifyEmail(ctx, l.Token, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.Email != adaMail || u.Username != "Ada" || u.Name != "Ada L." || !u.EmailVerified || !u.Active ||
+		!slices.Equal(u.Roles, []string{"user"}) || !u.CreatedAt.Equal(m.at()) {
+		t.Errorf("account %+v", u)
+	}
+	if got, want := m.events(t, u.ID), []string{"user.email_verified", "user.registered"}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	if err := m.login("ada", password); err != nil {
+		t.Errorf("sign-in with the password of the registration: %v", err)
+	}
+}
+
+func TestRegistrationToProveRefusals(t *testing.T) {
+	m := newMailing(t, required)
+	m.newUser(t, "taken")
+	for _, c := range []struct {
+		name string
+		r    authn.Registration
+		want string
+		is   error
+	}{
+		{"no address", authn.Registration{Username: "ada", Password: password}, "email required", nil},
+		{"nothing", authn.Registration{}, "email required, password required", nil},
+		{"no mode", authn.Registration{Email: adaMail, Password: password, Mode: "magic"}, "mode format", nil},
+		{"username taken", authn.Registration{Email: adaMail, Username: "TAKEN", Password: password}, "", authn.ErrUsernameTaken},
+	} {
+		in, err := m.Register(ctx, c.r, here)
+		if err == nil || codes(err) != c.want || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: %+v, %v (%s), want %s %v", c.name, in, err, codes(err), c.want, c.is)
+		}
+	}
+	m.wantMails(t)
+}
+
+// TestTakenAddressTellsItsOwner and nobody else.
+func TestTakenAddressTellsItsOwner(t *testing.T) {
+	m := newMailing(t, required)
+	m.newUser(t, "ada")
+	in, err := m.Register(ctx, authn.Registration{Email: adaMail, Username: "eve", Password: nextPassword}, here)
+	if err != nil || !in.Pending {
+		t.Fatalf("register with a taken address: %+v, %v; want what a free one gets", in, err)
+	}
+	if l := m.wantMails(t, "address_in_use "+adaMail)[0]; l.Token != "" || l.Login != "ada" {
+		t.Errorf("letter with a token %v to %q, want no token, to ada", l.Token != "", l.Login)
+	}
+	if err := m.login("ada", password); err != nil {
+		t.Errorf("the owner: %v", err)
+	}
+	if err := m.DeleteUser(ctx, m.user(t, "ada").ID, cli); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Register(ctx, authn.Registration{Email: adaMail, Username: "eve", Password: nextPassword}, here); err != nil {
+		t.Fatal(err)
+	}
+	m.wantMails(t) // the address stays taken, and there is nobody to tell
+}
+
+func (f *fixture) user(t testing.TB, login string) authn.User {
+	t.Helper()
+	u, err := f.UserByLogin(ctx, login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// TestNamesTakenMeanwhile: who proves an address second is told what is taken,
+// and has nothing of somebody else's.
+func TestNamesTakenMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct {
+		other authn.NewUser
+		want  error
+	}{
+		"address":  {authn.NewUser{Email: adaMail, Password: password}, authn.ErrEmailTaken},
+		"username": {authn.NewUser{Username: "ADA", Password: password}, authn.ErrUsernameTaken},
+	} {
+		m := newMailing(t, required)
+		if _, err := m.Register(ctx, authn.Registration{Email: adaMail, Username: "ada", Password: password}, here); err != nil {
+			t.Fatal(err)
+		}
+		token := m.token(t, "verify_email", adaMail)
+		if _, _, err := m.CreateUser(ctx, c.other, cli); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.VerifyEmail(ctx, token, here); !errors.Is(err, c.want) {
+			t.Errorf("%s taken meanwhile: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestResendVerification(t *testing.T) {
+	t.Run("of an account", func(t *testing.T) {
+		m := newMailing(t, nil)
+		if _, err := m.Register(ctx, authn.Registration{Email: adaMail, Password: password}, here); err != nil {
+			t.Fatal(err)
+		}
+		old := m.token(t, "verify_email", adaMail)
+		if err := m.ResendVerification(ctx, " ADA@example.com", here); err != nil {
+			t.Fatal(err)
+		}
+		token := m.token(t, "verify_email", adaMail)
+		if _, err := m.VerifyEmail(ctx, old, here); !errors.Is(err, authn.ErrTicketInvalid) {
+			t.Errorf("the older link: %v, want ErrTicketInvalid", err)
+		}
+		if u, err := m.VerifyEmail(ctx, token, here); err != nil || !u.EmailVerified {
+			t.Errorf("the newer link: %+v, %v", u, err)
+		}
+		if err := m.ResendVerification(ctx, adaMail, here); err != nil {
+			t.Fatal(err)
+		}
+		m.wantMails(t) // it is verified
+	})
+	t.Run("of a registration", func(t *testing.T) {
+		m := newMailing(t, required)
+		if _, err := m.Register(ctx, authn.Registration{Email: adaMail, Username: "ada", Password: password}, here); err != nil {
+			t.Fatal(err)
+		}
+		old := m.token(t, "verify_email", adaMail)
+		if err := m.ResendVerification(ctx, adaMail, here); err != nil {
+			t.Fatal(err)
+		}
+		token := m.token(t, "verify_email", adaMail)
+		if _, err := m.VerifyEmail(ctx, old, here); !errors.Is(err, authn.ErrTicketInvalid) {
+			t.Errorf("the older link: %v, want ErrTicketInvalid", err)
+		}
+		if _, err := m.VerifyEmail(ctx, token, here); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.login("ada", password); err != nil {
+			t.Errorf("sign-in with the password of the registration: %v", err)
+		}
+	})
+	t.Run("of nobody", func(t *testing.T) {
+		m := newMailing(t, nil)
+		disabled := m.newUser(t, "bob")
+		m.put(t, disabled, func(u *authn.User) { u.EmailVerified, u.Active = false, false })
+		for _, email := range []string{"nobody@example.com", "bob@example.com"} {
+			if err := m.ResendVerification(ctx, email, here); err != nil {
+				t.Errorf("%s: %v", email, err)
+			}
+		}
+		m.wantMails(t)
+		if got := m.outboxLen(t); got != 0 {
+			t.Errorf("%d records left in the outbox", got)
+		}
+		if err := m.ResendVerification(ctx, "ada", here); codes(err) != "email format" {
+			t.Errorf("no address: %v, want email format", err)
+		}
+	})
+}
+
+func TestForgotAndReset(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "ada")
+	m.put(t, u, func(u *authn.User) { u.EmailVerified = false })
+	in := m.signIn(t, "ada", authn.ModeToken)
+	for range 5 {
+		_ = m.loginFrom("198.51.100.7", "ada", "nonsense")
+	}
+	if err := m.ForgotPassword(ctx, "ADA@example.com ", here); err != nil {
+		t.Fatal(err)
+	}
+	l := m.wantMails(t, "reset_password "+adaMail)[0]
+	if !l.ExpiresAt.Equal(start.Add(time.Hour)) || l.Login != "ada" {
+		t.Errorf("letter %+v, want one hour, to ada", l)
+	}
+	if got := m.events(t, u.ID)[0]; got != "user.reset_requested" {
+		t.Errorf("last event %s, want user.reset_requested", got)
+	}
+	if err := m.login("ada", password); err != nil {
+		t.Errorf("asking alone changes nothing: %v", err)
+	}
+	if err := m.ResetPassword(ctx, l.Token, "ada@example.com", here); codes(err) != "password same_as_identity" {
+		t.Errorf("a weak password: %v, want password same_as_identity", err)
+	}
+	m.advance(time.Minute)
+	if err := m.ResetPassword(ctx, l.Token, nextPassword, here); err != nil {
+		t.Fatalf("reset, after a weak one was refused: %v", err)
+	}
+	if m.live(t, u.ID) != 0 {
+		t.Errorf("%d sessions, want none: a reset ends them and signs nobody in", m.live(t, u.ID))
+	}
+	if _, err := m.Identify(ctx, authn.Credential{Bearer: in.AccessToken}); !errors.Is(err, authn.ErrTokenRevoked) {
+		t.Errorf("a token from before: %v, want ErrTokenRevoked", err)
+	}
+	if u := m.record(t, u.ID); !u.EmailVerified || !u.UpdatedAt.Equal(m.at()) {
+		t.Errorf("record %+v, want its address proven by the mail", u)
+	}
+	want := []string{"session.ended password", "session.ended password", "user.password_reset", "user.email_verified"}
+	if got := m.events(t, u.ID)[:4]; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	m.wantMails(t, "password_changed "+adaMail)
+	for p, want := range map[authn.Secret]error{password: authn.ErrInvalidCredentials, nextPassword: nil} {
+		if err := m.loginFrom("198.51.100.7", "ada", p); !errors.Is(err, want) {
+			t.Errorf("login with %q, locked before the reset: %v, want %v", p.Reveal(), err, want)
+		}
+	}
+	if err := m.ResetPassword(ctx, l.Token, password, here); !errors.Is(err, authn.ErrTicketInvalid) {
+		t.Errorf("the link again: %v, want ErrTicketInvalid", err)
+	}
+}
+
+func TestForgotOfNobody(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "bob")
+	if _, err := m.UpdateUser(ctx, u.ID, authn.UserChange{Active: ptr(false)}, cli); err != nil {
+		t.Fatal(err)
+	}
+	for _, email := range []string{"nobody@example.com", "bob@example.com"} {
+		if err := m.ForgotPassword(ctx, email, here); err != nil {
+			t.Errorf("%s: %v, want nothing said", email, err)
+		}
+	}
+	m.wantMails(t)
+	if got := m.events(t, u.ID)[0]; got == "user.reset_requested" {
+		t.Error("a reset was noted for a disabled account")
+	}
+	none := newService(t, nil)
+	if err := none.ForgotPassword(ctx, adaMail, here); err != nil {
+		t.Errorf("without mail: %v, want nothing said", err)
+	}
+	if err := none.ResendVerification(ctx, adaMail, here); err != nil {
+		t.Errorf("without mail: %v, want nothing said", err)
+	}
+}
+
+func TestChangeEmail(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "ada")
+	id := m.identify(t, m.signIn(t, "ada", authn.ModeToken))
+	for _, c := range []struct{ name, current, email, want string }{
+		{"wrong password", "nonsense", "ada@new.example", "current_password incorrect"},
+		{"wrong and no address", "nonsense", "ada", "email format, current_password incorrect"},
+		{"no address", password.Reveal(), "ada@new.example, eve@new.example", "email format"},
+		{"nothing", "", "", "current_password required, email format"},
+	} {
+		if err := m.ChangeEmail(ctx, id, authn.Secret(c.current), c.email, here); codes(err) != c.want {
+			t.Errorf("%s: %v (%s), want %s", c.name, err, codes(err), c.want)
+		}
+	}
+	m.wantMails(t)
+	if err := m.ChangeEmail(ctx, id, password, "Ada@New.example", here); err != nil {
+		t.Fatal(err)
+	}
+	letters := m.wantMails(t, "verify_email ada@new.example", "email_changed "+adaMail)
+	slices.SortFunc(letters, func(a, b authn.Letter) int { return strings.Compare(string(a.Kind), string(b.Kind)) })
+	if notice := letters[0]; notice.NewEmail != "ada@new.example" || notice.Token != "" {
+		t.Errorf("notice %+v, want it to name the new address and carry no token", notice)
+	}
+	if m.record(t, u.ID).Email != adaMail {
+		t.Error("the address changed before it was confirmed")
+	}
+	got, err := m.VerifyEmail(ctx, letters[1].Token, here)
+	if err != nil || got.Email != "ada@new.example" || !got.EmailVerified || m.record(t, u.ID).Email != "ada@new.example" {
+		t.Errorf("confirmed: %+v, %v", got, err)
+	}
+	if got := m.events(t, u.ID)[0]; got != "user.email_changed" {
+		t.Errorf("last event %s, want user.email_changed", got)
+	}
+	if err := m.login("ada@new.example", password); err != nil {
+		t.Errorf("sign-in by the new address: %v", err)
+	}
+}
+
+func TestChangeEmailToATakenOne(t *testing.T) {
+	m := newMailing(t, nil)
+	m.newUser(t, "ada")
+	m.newUser(t, "bob")
+	id := m.identify(t, m.signIn(t, "ada", authn.ModeToken))
+	if err := m.ChangeEmail(ctx, id, password, "bob@example.com", here); err != nil {
+		t.Fatalf("to a taken address: %v, want what a free one gets", err)
+	}
+	m.wantMails(t, "address_in_use bob@example.com", "email_changed "+adaMail)
+	if err := m.ChangeEmail(ctx, id, password, "free@example.com", here); err != nil {
+		t.Fatal(err)
+	}
+	letters := m.wantMails(t, "verify_email free@example.com", "email_changed "+adaMail)
+	if _, _, err := m.CreateUser(ctx, authn.NewUser{Email: "free@example.com", Password: password, EmailVerified: true}, cli); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range letters {
+		if l.Token == "" {
+			continue
+		}
+		if _, err := m.VerifyEmail(ctx, l.Token, here); !errors.Is(err, authn.ErrEmailTaken) {
+			t.Errorf("taken meanwhile: %v, want ErrEmailTaken", err)
+		}
+	}
+}
+
+func TestChangeEmailWithoutMail(t *testing.T) {
+	f := newService(t, nil)
+	u := f.newUser(t, "ada")
+	f.newUser(t, "bob")
+	id := f.identify(t, f.signIn(t, "ada", authn.ModeToken))
+	if err := f.ChangeEmail(ctx, id, password, "bob@example.com", here); !errors.Is(err, authn.ErrEmailTaken) {
+		t.Errorf("to a taken address: %v, want ErrEmailTaken", err)
+	}
+	if err := f.ChangeEmail(ctx, id, password, "ada@new.example", here); err != nil {
+		t.Fatal(err)
+	}
+	if u := f.record(t, u.ID); u.Email != "ada@new.example" || u.EmailVerified {
+		t.Errorf("record %+v, want the new address, unverified", u)
+	}
+}
+
+// TestPasswordNotices: whoever changed it, the owner hears of it.
+func TestPasswordNotices(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "ada")
+	id := m.identify(t, m.signIn(t, "ada", authn.ModeToken))
+	if err := m.ChangePassword(ctx, id, password, nextPassword, here); err != nil {
+		t.Fatal(err)
+	}
+	if l := m.wantMails(t, "password_changed "+adaMail)[0]; l.Where != "192.0.2.1" || l.Login != "ada" || l.Token != "" {
+		t.Errorf("letter %+v", l)
+	}
+	if _, err := m.SetPassword(ctx, u.ID, "", cli); err != nil {
+		t.Fatal(err)
+	}
+	m.wantMails(t, "password_changed "+adaMail)
+}
+
+func TestNewDeviceMail(t *testing.T) {
+	m := newMailing(t, func(d *authn.Deps) { d.Config.Accounts.NewDeviceMail = true })
+	m.newUser(t, "ada")
+	steps := []struct {
+		name, from string
+		mails      []string
+	}{
+		{"the first sign-in ever", "192.0.2.1", nil},
+		{"the same network", "192.0.2.1", nil},
+		{"another", "198.51.100.7", []string{"new_device " + adaMail}},
+		{"known by now", "198.51.100.7", nil},
+	}
+	for _, s := range steps {
+		if err := m.loginFrom(s.from, "ada", password); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range m.wantMails(t, s.mails...) {
+			if l.Where != s.from || l.Device != "test" || !l.When.Equal(m.at()) {
+				t.Errorf("%s: letter %+v", s.name, l)
+			}
+		}
+		m.advance(time.Minute)
+	}
+	m.advance(31 * 24 * time.Hour)
+	if err := m.loginFrom("192.0.2.1", "ada", password); err != nil {
+		t.Fatal(err)
+	}
+	m.wantMails(t, "new_device "+adaMail) // not known any more
+	m.put(t, m.user(t, "ada"), func(u *authn.User) { u.EmailVerified = false })
+	if err := m.loginFrom("203.0.113.5", "ada", password); err != nil {
+		t.Fatal(err)
+	}
+	m.wantMails(t) // it could be a stranger's address
+	off := newMailing(t, nil)
+	off.newUser(t, "ada")
+	for _, from := range []string{"192.0.2.1", "198.51.100.7"} {
+		if err := off.loginFrom(from, "ada", password); err != nil {
+			t.Fatal(err)
+		}
+	}
+	off.wantMails(t)
+}
+
+func TestInvitation(t *testing.T) {
+	m := newMailing(t, required)
+	u, made, err := m.CreateUser(ctx, authn.NewUser{Username: "ada", Email: adaMail}, cli)
+	if err != nil || made != "" || u.PasswordHash != "" {
+		t.Fatalf("created with a password %v %v, %v; want none", made != "", u.PasswordHash != "", err)
+	}
+	l := m.wantMails(t, "invitation "+adaMail)[0]
+	if !l.ExpiresAt.Equal(start.Add(24 * time.Hour)) {
+		t.Errorf("expires %v, want a day on", l.ExpiresAt)
+	}
+	if err := m.login("ada", ""); codes(err) != "password required" {
+		t.Errorf("sign-in with no password: %v", err)
+	}
+	if err := m.ResetPassword(ctx, l.Token, nextPassword, here); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.login("ada", nextPassword); err != nil {
+		t.Errorf("sign-in with the password chosen, its address proven by the mail: %v", err)
+	}
+	m.wantMails(t) // the first password is no news
+	v, made, err := m.CreateUser(ctx, authn.NewUser{Username: "bob"}, cli)
+	if err != nil || made == "" {
+		t.Errorf("without an address: made %v, %v; want a password", made != "", err)
+	}
+	if err := m.AdminResetPassword(ctx, v.ID, cli); codes(err) != "email required" {
+		t.Errorf("reset without an address: %v, want email required", err)
+	}
+}
+
+func TestAdminResetPassword(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "ada")
+	admin := authn.Actor{ID: "someone", Client: client("192.0.2.9")}
+	if err := m.AdminResetPassword(ctx, u.ID, admin); err != nil {
+		t.Fatal(err)
+	}
+	token := m.token(t, "reset_password", adaMail)
+	list, err := m.Events(ctx, authn.EventQuery{User: u.ID, Kind: authn.UserResetRequested, Limit: 10})
+	if err != nil || len(list) != 1 || list[0].Actor != "someone" || list[0].Subject != u.ID {
+		t.Errorf("events %+v, %v; want one, by the admin", list, err)
+	}
+	if err := m.ResetPassword(ctx, token, nextPassword, here); err != nil {
+		t.Fatal(err)
+	}
+	m.wantMails(t, "password_changed "+adaMail)
+	if err := m.AdminResetPassword(ctx, "nobody", admin); !errors.Is(err, authn.ErrNotFound) {
+		t.Errorf("nobody: %v, want ErrNotFound", err)
+	}
+	m.put(t, u, func(u *authn.User) { u.Active = false })
+	if err := m.AdminResetPassword(ctx, u.ID, admin); !errors.Is(err, authn.ErrAccountDisabled) {
+		t.Errorf("disabled: %v, want ErrAccountDisabled", err)
+	}
+	f := newService(t, nil)
+	if err := f.AdminResetPassword(ctx, f.newUser(t, "ada").ID, admin); codes(err) != "email unknown" {
+		t.Errorf("without mail: %v, want email unknown", err)
+	}
+}
+
+// TestAdminSetsAnAddress: the new one is asked, the old one told.
+func TestAdminSetsAnAddress(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "ada")
+	if err := m.ForgotPassword(ctx, adaMail, here); err != nil {
+		t.Fatal(err)
+	}
+	reset := m.token(t, "reset_password", adaMail)
+	if _, err := m.UpdateUser(ctx, u.ID, authn.UserChange{Email: ptr("ada@new.example")}, cli); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range m.wantMails(t, "email_changed "+adaMail, "verify_email ada@new.example") {
+		if l.Token == "" {
+			continue
+		}
+		if u, err := m.VerifyEmail(ctx, l.Token, here); err != nil || !u.EmailVerified {
+			t.Errorf("the new address: %+v, %v", u, err)
+		}
+	}
+	if err := m.ResetPassword(ctx, reset, nextPassword, here); !errors.Is(err, authn.ErrTicketInvalid) {
+		t.Errorf("a link sent to the address before: %v, want ErrTicketInvalid", err)
+	}
+}
