@@ -36,7 +36,7 @@ func TestKillUnderWriteLoad(t *testing.T) {
 	if testing.Short() {
 		rounds = 5
 	}
-	g := &gate{t: t, dir: t.TempDir()}
+	g := &gate{t: t, dir: t.TempDir(), quick: true}
 	g.writeConfig(`
 upstreams: [{name: app, url: "whoami:"}]
 routes: [{path: "/**", upstream: app, allow: authenticated}]

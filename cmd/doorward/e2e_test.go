@@ -25,15 +25,22 @@ import (
 // for a slow and busy machine, since nothing here measures time.
 const patience = 60 * time.Second
 
-// binary builds the program once, with the race detector if the tests have it.
-var binary = sync.OnceValues(func() (string, error) {
+// binary builds the program once, with the race detector if the tests have it;
+// quickBinary builds it without, for a test that is about something else and
+// would spend its time in slowed-down hashing.
+var (
+	binary      = sync.OnceValues(func() (string, error) { return build(raceEnabled) })
+	quickBinary = sync.OnceValues(func() (string, error) { return build(false) })
+)
+
+func build(race bool) (string, error) {
 	dir, err := os.MkdirTemp("", "doorward-e2e")
 	if err != nil {
 		return "", err
 	}
 	bin := filepath.Join(dir, "doorward")
 	args := []string{"build", "-o", bin}
-	if raceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
@@ -41,7 +48,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return bin, nil
-})
+}
 
 // gate is one running Doorward.
 type gate struct {
@@ -50,6 +57,7 @@ type gate struct {
 	url    string   // of the public listener
 	ops    string   // of the operations listener
 	env    []string // more of the program's environment
+	quick  bool     // run quickBinary
 	cmd    *exec.Cmd
 	log    *logbook
 	exited chan struct{}
@@ -150,7 +158,11 @@ func (g *gate) configFile() string { return filepath.Join(g.dir, "config.yaml") 
 // run starts the program in its folder; it may have run there before.
 func (g *gate) run() {
 	g.t.Helper()
-	bin, err := binary()
+	build := binary
+	if g.quick {
+		build = quickBinary
+	}
+	bin, err := build()
 	if err != nil {
 		g.t.Fatal(err)
 	}
