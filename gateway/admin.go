@@ -13,6 +13,14 @@ import (
 // adminHandler acts on accounts in somebody's name.
 type adminHandler func(s *Server, w *answer, r *http.Request, a authn.Actor) error
 
+// byAdmin calls h in the name of the admin who is signed in.
+func byAdmin(h adminHandler) func(*Server, *answer, *http.Request) error {
+	return func(s *Server, w *answer, r *http.Request) error {
+		x := exchangeOf(r)
+		return h(s, w, r, authn.Actor{ID: x.identity.User.ID, Client: x.client(r)})
+	}
+}
+
 // usersBody is one page of accounts.
 type usersBody struct {
 	Users      []userJSON     `json:"users"`
@@ -171,6 +179,34 @@ func (s *Server) unlockUser(w *answer, r *http.Request, a authn.Actor) error {
 		return err
 	}
 	return noContent(w)
+}
+
+// mailReset has a link to a new password mailed to the account's address.
+func (s *Server) mailReset(w *answer, r *http.Request, a authn.Actor) error {
+	if err := readOptionalJSON(w, r, &struct{}{}); err != nil {
+		return err
+	}
+	if err := s.Authn.AdminResetPassword(r.Context(), r.PathValue("id"), a); err != nil {
+		return err
+	}
+	return accepted(w)
+}
+
+// userSessions lists where an account is signed in.
+func (s *Server) userSessions(w *answer, r *http.Request, _ authn.Actor) error {
+	u, err := s.Authn.User(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	held, err := s.Authn.Sessions(r.Context(), u.ID)
+	if err != nil {
+		return err
+	}
+	current := ""
+	if me := exchangeOf(r).identity; me != nil {
+		current = me.Session
+	}
+	return writeJSON(w, http.StatusOK, sessionsBody{shapeSessions(held, current)})
 }
 
 // setPassword sets a password for someone else, or makes one.

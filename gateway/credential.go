@@ -14,7 +14,10 @@ import (
 const (
 	sessionCookie = "doorward_session"
 	refreshCookie = "doorward_refresh"
+	ticketCookie  = "doorward_ticket" // the token of a mail's link, for the page it leads to
 )
+
+var ourCookies = [...]string{sessionCookie, refreshCookie, ticketCookie}
 
 const (
 	maxCookieValues = 16   // of one name: whoever can add cookies can add thousands
@@ -23,8 +26,8 @@ const (
 
 // cookieNames is how our cookies are called under one public_url.
 type cookieNames struct {
-	session, refresh string
-	secure           bool
+	session, refresh, ticket string
+	secure                   bool
 }
 
 // newCookieNames decorates the names. Under https `__Host-` makes the browser
@@ -35,11 +38,13 @@ func newCookieNames(publicURL string) cookieNames {
 	u, err := url.Parse(publicURL)
 	switch {
 	case err == nil && u.Scheme == "https":
-		return cookieNames{"__Host-" + sessionCookie, "__Host-" + refreshCookie, true}
+		// __Host- would ask for Path=/, and the ticket is for one page only.
+		return cookieNames{"__Host-" + sessionCookie, "__Host-" + refreshCookie, "__Secure-" + ticketCookie, true}
 	case err == nil && u.Port() != "":
-		return cookieNames{sessionCookie + "_" + u.Port(), refreshCookie + "_" + u.Port(), false}
+		port := "_" + u.Port()
+		return cookieNames{sessionCookie + port, refreshCookie + port, ticketCookie + port, false}
 	}
-	return cookieNames{sessionCookie + "_80", refreshCookie + "_80", false}
+	return cookieNames{sessionCookie + "_80", refreshCookie + "_80", ticketCookie + "_80", false}
 }
 
 // credential reads who the request says it is from. A Bearer decides alone,
@@ -150,17 +155,29 @@ func (n cookieNames) cookie(name, value string, site http.SameSite, lasts time.D
 	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, Secure: n.secure, HttpOnly: true, SameSite: site}
 }
 
+// forPage is the cookie of a mail's token, for the one page that posts it. Lax:
+// a link in a web mail comes from another site, and a Strict cookie would not be
+// there on the page that link leads to.
+func (n cookieNames) forPage(path, token string, lasts time.Duration) *http.Cookie {
+	c := n.cookie(n.ticket, token, http.SameSiteLaxMode, lasts)
+	c.Path = path
+	return c
+}
+
 // isOurCookie reports whether a cookie of this name could be ours: under any
 // public_url, so that a secret handed out before a change from http to https, or
 // by a gateway on another port of this host, reaches no backend either. Only the
 // one exact name of today is read as a credential.
 func isOurCookie(name string) bool {
-	name = strings.TrimPrefix(name, "__Host-")
-	rest, ok := strings.CutPrefix(name, sessionCookie)
-	if !ok {
-		if rest, ok = strings.CutPrefix(name, refreshCookie); !ok {
-			return false
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "__Host-"), "__Secure-")
+	rest, ok := "", false
+	for _, ours := range ourCookies {
+		if rest, ok = strings.CutPrefix(name, ours); ok {
+			break
 		}
+	}
+	if !ok {
+		return false
 	}
 	port, ok := strings.CutPrefix(rest, "_")
 	if !ok {
@@ -191,8 +208,10 @@ func withoutOurCookies(h http.Header) {
 
 func mentionsUs(lines []string) bool {
 	for _, line := range lines {
-		if strings.Contains(line, sessionCookie) || strings.Contains(line, refreshCookie) {
-			return true
+		for _, ours := range ourCookies {
+			if strings.Contains(line, ours) {
+				return true
+			}
 		}
 	}
 	return false

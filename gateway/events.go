@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"net/http"
+	"regexp"
+	"time"
 
 	"github.com/doorward/doorward/authn"
 )
@@ -27,6 +29,45 @@ func (s *Server) ownEvents(w *answer, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, body)
+}
+
+// allEvents lists the security log for an admin, newest first.
+func (s *Server) allEvents(w *answer, r *http.Request, _ authn.Actor) error {
+	q, err := eventQuery(r)
+	if err != nil {
+		return err
+	}
+	body, err := s.eventPage(r, q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, body)
+}
+
+// eventKind is how kinds of events are written.
+var eventKind = regexp.MustCompile(`^[a-z_]{1,32}\.[a-z_]{1,32}$`)
+
+// eventQuery reads the query of a listing; all that is wrong comes back at once.
+func eventQuery(r *http.Request) (authn.EventQuery, error) {
+	values, wrong := r.URL.Query(), &authn.InputError{}
+	q := authn.EventQuery{User: values.Get("user"), Kind: authn.Kind(values.Get("kind")), After: values.Get("after")}
+	if !isCursor(q.User) {
+		wrong.Add("user", "format", "the id of a user")
+	}
+	if q.Kind != "" && !eventKind.MatchString(string(q.Kind)) {
+		wrong.Add("kind", "format", "the kind of an event, such as sign_in.failed")
+	}
+	if text := values.Get("since"); text != "" {
+		since, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			wrong.Add("since", "format", "a time such as 2026-01-31T12:00:00Z")
+		}
+		q.Since = since
+	}
+	if !isCursor(q.After) {
+		wrong.Add("after", "format", "send next of the page before")
+	}
+	return q, wrong.OrNil()
 }
 
 // eventPage asks for one event more than it shows, to know whether there is a

@@ -142,6 +142,11 @@ func writeBytes(w *answer, status int, contentType string, data []byte) error {
 	return nil
 }
 
+// accepted answers 202: what was asked for happens by mail, if at all.
+func accepted(w *answer) error {
+	return writeJSON(w, http.StatusAccepted, struct{}{})
+}
+
 // noContent answers 204.
 func noContent(w *answer) error {
 	w.WriteHeader(http.StatusNoContent)

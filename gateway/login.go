@@ -17,7 +17,8 @@ type registerBody struct {
 	Mode     string       `json:"mode"`
 }
 
-// register makes an account and signs it in.
+// register makes an account and signs it in; where addresses must be proven
+// first, it says no more than that it has understood.
 func (s *Server) register(w *answer, r *http.Request) error {
 	var body registerBody
 	decoded := readJSON(w, r, &body)
@@ -30,6 +31,9 @@ func (s *Server) register(w *answer, r *http.Request) error {
 	}, exchangeOf(r).client(r))
 	if err != nil {
 		return err
+	}
+	if in.Pending {
+		return accepted(w)
 	}
 	return s.signIn(w, r, http.StatusCreated, in, mode)
 }

@@ -31,6 +31,7 @@ type Metrics struct {
 	sessions  prometheus.Gauge
 	up        *prometheus.GaugeVec
 	mailQueue prometheus.Gauge
+	mails     *prometheus.CounterVec
 	reloaded  prometheus.Gauge
 	info      *prometheus.GaugeVec
 
@@ -52,11 +53,12 @@ func NewMetrics() *Metrics {
 		sessions:  gauge("sessions_cached", "Sessions held in memory."),
 		up:        gauges("upstream_up", "1 if the last call to the upstream got an answer.", "upstream"),
 		mailQueue: gauge("mail_queue_length", "Mails waiting to be sent."),
+		mails:     counters("mails_total", "Attempts to send a mail: sent, failed (tried again) and given_up.", "result"),
 		reloaded:  gauge("config_last_reload_successful", "1 if the configuration on disk is the one in use."),
 		info:      gauges("build_info", "Always 1; the build is in the labels.", "version", "commit", "goversion"),
 	}
 	m.registry.MustRegister(m.requests, m.durations, m.decisions, m.signIns, m.refreshes, m.hashQueue, m.hashWait,
-		m.store, m.sessions, m.up, m.mailQueue, m.reloaded, m.info,
+		m.store, m.sessions, m.up, m.mailQueue, m.mails, m.reloaded, m.info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -96,6 +98,10 @@ func (m *Metrics) Authn(metric authn.Metric, label string, v float64) {
 		m.hashWait.Observe(v)
 	case authn.MetricSessions:
 		m.sessions.Set(v)
+	case authn.MetricMailQueue:
+		m.mailQueue.Set(v)
+	case authn.MetricMails:
+		m.mails.WithLabelValues(label).Add(v)
 	}
 }
 

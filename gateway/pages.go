@@ -31,7 +31,13 @@ type pageData struct {
 	ReturnTo         string
 	Login, Username  string
 	Email, Name      string
+	NewEmail         string // on the account page
 	RegistrationOpen bool
+	Mails            bool // can be sent
+	EmailRequired    bool // to register
+
+	Notice string // one of notices
+	Ticket string // the token of a mail's link
 
 	User     *userJSON
 	Sessions []sessionJSON
@@ -40,7 +46,8 @@ type pageData struct {
 func (s *Server) pageData(x *exchange, title string) pageData {
 	return pageData{
 		Prefix: x.live.cfg.Server.Prefix, Title: title,
-		RegistrationOpen: x.live.cfg.Registration == "open",
+		RegistrationOpen: x.live.cfg.Registration == "open", Mails: s.Authn.Mail != nil,
+		EmailRequired: x.live.cfg.EmailVerification == "required",
 	}
 }
 
@@ -64,6 +71,7 @@ func (e *formError) Unwrap() error { return e.err }
 func fieldLabel(name string) string {
 	labels := map[string]string{
 		"login": "Username or email", "username": "Username", "email": "Email", "name": "Name", "password": "Password",
+		"current_password": "Current password", "new_password": "New password", "token": "Link",
 	}
 	if label, ok := labels[name]; ok {
 		return label
@@ -112,6 +120,7 @@ func (s *Server) entrance(w *answer, r *http.Request, page, title string) error 
 	x := exchangeOf(r)
 	data := s.pageData(x, title)
 	data.ReturnTo = returnTo(data.Prefix, r.URL.Query().Get("return_to"))
+	data.Notice = notices[r.URL.Query().Get("notice")]
 	err := s.identify(r, x)
 	if err == nil {
 		return seeOther(w, data.ReturnTo)
@@ -159,6 +168,9 @@ func (s *Server) registerForm(w *answer, r *http.Request) error {
 	if err != nil {
 		return &formError{err, "register", data}
 	}
+	if in.Pending {
+		return notify(w, x, "/verify-email", "confirm_address")
+	}
 	return s.enter(w, r, in, data.ReturnTo)
 }
 
@@ -193,19 +205,6 @@ func (s *Server) logoutAllForm(w *answer, r *http.Request) error {
 		return err
 	}
 	return seeOther(w, exchangeOf(r).live.cfg.Server.Prefix+"/login")
-}
-
-// accountPage shows people who they are here, and where they are signed in.
-func (s *Server) accountPage(w *answer, r *http.Request) error {
-	x := exchangeOf(r)
-	held, err := s.Authn.Sessions(r.Context(), x.identity.User.ID)
-	if err != nil {
-		return err
-	}
-	data := s.pageData(x, "Your account")
-	me := shapeUser(x.identity.User)
-	data.User, data.Sessions = &me, shapeSessions(held, x.identity.Session)
-	return writePage(w, http.StatusOK, "account", data)
 }
 
 // stylesheet serves the pages' one stylesheet; a file, because the pages' own

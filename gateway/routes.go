@@ -13,6 +13,8 @@ type access string
 const (
 	anyone   access = "anyone"
 	signedIn access = "signed in"
+	// admin: signed in, with the role accounts.admin_role names, as of now.
+	admin access = "admin"
 	// bearerOfIt: whoever holds the refresh token, access token or cookie the
 	// call is about. The handler judges it.
 	bearerOfIt access = "holder of a session"
@@ -33,7 +35,9 @@ type endpoint struct {
 }
 
 // ownRoutes is every endpoint of ours on the public listener, and who may call
-// it. GET covers HEAD; OPTIONS is answered for preflights only.
+// it. GET covers HEAD; OPTIONS is answered for preflights only. What takes the
+// token of a mail has no limit: of 256 bits nobody guesses one, and without a
+// good one nothing is hashed.
 var ownRoutes = []endpoint{
 	{method: "GET", path: "/register", who: anyone, serve: (*Server).registerPage, page: true},
 	{method: "POST", path: "/register", who: anyone, limit: limitRegister, serve: (*Server).register, form: (*Server).registerForm},
@@ -43,15 +47,34 @@ var ownRoutes = []endpoint{
 	{method: "GET", path: "/logout", who: anyone, serve: (*Server).logoutPage, page: true},
 	{method: "POST", path: "/logout", who: bearerOfIt, serve: (*Server).logout, form: (*Server).logoutForm},
 	{method: "POST", path: "/logout-all", who: signedIn, serve: (*Server).logoutAll, form: (*Server).logoutAllForm},
+	{method: "GET", path: "/verify-email", who: anyone, serve: (*Server).verifyPage, page: true},
+	{method: "POST", path: "/verify-email", who: anyone, serve: (*Server).verifyEmail, form: (*Server).verifyForm},
+	{method: "POST", path: "/resend-verification", who: anyone, limit: limitPasswordReset, serve: (*Server).resendVerification, form: (*Server).resendForm},
+	{method: "GET", path: "/forgot-password", who: anyone, serve: (*Server).forgotPage, page: true},
+	{method: "POST", path: "/forgot-password", who: anyone, limit: limitPasswordReset, serve: (*Server).forgotPassword, form: (*Server).forgotForm},
+	{method: "GET", path: "/reset-password", who: anyone, serve: (*Server).resetPage, page: true},
+	{method: "POST", path: "/reset-password", who: anyone, serve: (*Server).resetPassword, form: (*Server).resetForm},
 	{method: "GET", path: "/account", who: signedIn, serve: (*Server).accountPage, page: true},
 
 	{method: "GET", path: "/profile", who: signedIn, serve: (*Server).profile},
 	{method: "PATCH", path: "/profile", who: signedIn, serve: (*Server).changeProfile},
 	{method: "DELETE", path: "/profile", who: signedIn, limit: limitLoginFailures, serve: (*Server).deleteProfile},
-	{method: "POST", path: "/change-password", who: signedIn, limit: limitLoginFailures, serve: (*Server).changePassword},
+	{method: "POST", path: "/change-password", who: signedIn, limit: limitLoginFailures, serve: (*Server).changePassword, form: (*Server).changePasswordForm},
+	{method: "POST", path: "/change-email", who: signedIn, limit: limitLoginFailures, serve: (*Server).changeEmail, form: (*Server).changeEmailForm},
 	{method: "GET", path: "/sessions", who: signedIn, serve: (*Server).sessions},
 	{method: "DELETE", path: "/sessions/{id}", who: signedIn, serve: (*Server).endSession},
 	{method: "GET", path: "/events", who: signedIn, serve: (*Server).ownEvents},
+
+	{method: "GET", path: "/admin/users", who: admin, serve: byAdmin((*Server).listUsers)},
+	{method: "POST", path: "/admin/users", who: admin, serve: byAdmin((*Server).createUser)},
+	{method: "GET", path: "/admin/users/{id}", who: admin, serve: byAdmin((*Server).showUser)},
+	{method: "PATCH", path: "/admin/users/{id}", who: admin, serve: byAdmin((*Server).changeUser)},
+	{method: "DELETE", path: "/admin/users/{id}", who: admin, serve: byAdmin((*Server).deleteUser)},
+	{method: "POST", path: "/admin/users/{id}/logout", who: admin, serve: byAdmin((*Server).signOutUser)},
+	{method: "POST", path: "/admin/users/{id}/reset-password", who: admin, serve: byAdmin((*Server).mailReset)},
+	{method: "POST", path: "/admin/users/{id}/unlock", who: admin, serve: byAdmin((*Server).unlockUser)},
+	{method: "GET", path: "/admin/users/{id}/sessions", who: admin, serve: byAdmin((*Server).userSessions)},
+	{method: "GET", path: "/admin/events", who: admin, serve: byAdmin((*Server).allEvents)},
 
 	{method: "GET", path: "/jwks.json", who: anyone, serve: (*Server).jwks},
 	{method: "GET", path: "/openapi.yaml", who: anyone, serve: (*Server).openAPI},
@@ -206,19 +229,12 @@ func (s *Server) callOwn(e *endpoint, w *answer, r *http.Request, x *exchange) e
 // callAllowed checks who is asking and calls the handler that speaks the body's
 // language.
 func (s *Server) callAllowed(e *endpoint, w *answer, r *http.Request, x *exchange) error {
-	var nobody error
-	switch e.who {
-	case anyone, bearerOfIt:
-	case signedIn:
-		nobody = s.identify(r, x)
-	default:
-		return refuse("NOT_FOUND")
-	}
+	no := s.mayCall(e, r, x)
 	if err := s.limitRequest(x, r); err != nil { // by user, now that it is known
 		return err
 	}
-	if nobody != nil {
-		return nobody
+	if no != nil {
+		return no
 	}
 	x.decision = decisionAllowed
 	ownHeaders(w.Header())
@@ -226,6 +242,26 @@ func (s *Server) callAllowed(e *endpoint, w *answer, r *http.Request, x *exchang
 		return e.form(s, w, r)
 	}
 	return e.serve(s, w, r)
+}
+
+// mayCall establishes who is asking, where that matters, and says why they may
+// not.
+func (s *Server) mayCall(e *endpoint, r *http.Request, x *exchange) error {
+	switch e.who {
+	case anyone, bearerOfIt:
+		return nil
+	case signedIn:
+		return s.identify(r, x)
+	case admin:
+		if err := s.identify(r, x); err != nil {
+			return err
+		}
+		if role := x.live.cfg.AdminRole; role != "" && x.identity.User.HasRole(role) {
+			return nil
+		}
+		return refuse("INSUFFICIENT_ROLE")
+	}
+	return refuse("NOT_FOUND")
 }
 
 // sameSite refuses an unsafe request that another site's page made: it could
@@ -248,7 +284,8 @@ func (s *Server) spend(e *endpoint, r *http.Request, x *exchange) (giveBack func
 }
 
 // counts reports whether an outcome used up the client's budget: a guess at a
-// password that was wrong, an account made or a name found taken, any refresh.
+// password that was wrong, an account made or a name found taken, a mail asked
+// for, any refresh.
 // A mistyped form or a busy server costs the client nothing.
 func counts(e *endpoint, err error) bool {
 	code := Code("")
@@ -260,6 +297,8 @@ func counts(e *endpoint, err error) bool {
 		return code == "INVALID_CREDENTIALS" || wrongPassword(err)
 	case limitRegister:
 		return code == "" || code == "EMAIL_TAKEN" || code == "USERNAME_TAKEN"
+	case limitPasswordReset:
+		return code == ""
 	}
 	return true
 }

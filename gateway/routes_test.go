@@ -20,8 +20,8 @@ func TestEveryEndpointSaysWhoMayCallIt(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range ownRoutes {
 		name := e.method + " " + e.path
-		if !slices.Contains([]access{anyone, signedIn, bearerOfIt}, e.who) {
-			t.Errorf("%s: got access %q, want anyone, signed in or holder of a session", name, e.who)
+		if !slices.Contains([]access{anyone, signedIn, bearerOfIt, admin}, e.who) {
+			t.Errorf("%s: got access %q, want anyone, signed in, admin or holder of a session", name, e.who)
 		}
 		if e.serve == nil || seen[name] {
 			t.Errorf("%s: no handler, or a second row", name)
@@ -43,7 +43,7 @@ func TestSignedInEndpointsRefuseEverybodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range ownRoutes {
-		if e.who != signedIn {
+		if e.who != signedIn && e.who != admin {
 			continue
 		}
 		t.Run(e.method+" "+e.path, func(t *testing.T) {
@@ -92,6 +92,10 @@ func TestWrongMethodIs405WithAllow(t *testing.T) {
 		"/register":      "GET, HEAD, POST",
 		"/events":        "GET, HEAD",
 		"/account":       "GET, HEAD",
+		"/admin/users":   "GET, HEAD, POST",
+		"/admin/users/x": "GET, HEAD, PATCH, DELETE",
+		"/verify-email":  "GET, HEAD, POST",
+		"/change-email":  "POST",
 		"/openapi.yaml":  "GET, HEAD",
 		"/sessions":      "GET, HEAD",
 		"/sessions/%2F/": "",
@@ -113,7 +117,7 @@ func TestOwnPathsHaveOneSpelling(t *testing.T) {
 	g := newGateway(t, nil)
 	for _, path := range []string{
 		"/auth", "/auth/", "/auth/nothing", "/auth/login/", "/auth//login", "/auth/./login", "/auth/%6cogin", "/auth/LOGIN", "/auth/login;x=1",
-		"/auth/sessions/", "/auth/sessions/a/b", "/auth/check", "/auth/admin/users", "/auth/control/keys", "/auth/forgot-password",
+		"/auth/sessions/", "/auth/sessions/a/b", "/auth/check", "/auth/admin", "/auth/admin/", "/auth/admin/users/", "/auth/control/keys", "/auth/admin/users/x/password",
 	} {
 		if a := g.get(path); a.Status != 404 || a.code() != "NOT_FOUND" {
 			t.Errorf("%s: got %d %s, want 404 NOT_FOUND", path, a.Status, a.code())
@@ -236,8 +240,8 @@ func TestDocumentListsEveryEndpoint(t *testing.T) {
 		if !ok || op.OperationID == "" {
 			t.Errorf("%s %s is not in openapi.yaml", e.method, e.path)
 		}
-		if needs := len(op.Security) > 0; needs != (e.who == signedIn) {
-			t.Errorf("%s %s: got security in openapi.yaml %v, want %v", e.method, e.path, needs, e.who == signedIn)
+		if needs := len(op.Security) > 0; needs != (e.who == signedIn || e.who == admin) {
+			t.Errorf("%s %s: got security in openapi.yaml %v", e.method, e.path, needs)
 		}
 	}
 	for path, operations := range doc.Paths {

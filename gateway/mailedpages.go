@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// The pages the links of mails lead to, and those that ask for such a mail.
+//
+// Opening a link uses nothing up: mail scanners open links too. The token goes
+// into a cookie for that one page, and the browser on to the page's address
+// without it, so that it stands in no address bar and is not copied from there.
+// On that page a button posts it.
+
+// ticketLasts is how long the page of a link can be reloaded. The form of a page
+// that is open holds the token itself.
+const ticketLasts = 10 * time.Minute
+
+// notices is what a page says after a form was accepted, by the name that
+// stands in its address: no page says what somebody has put into a link.
+var notices = map[string]string{
+	"mail_sent":         "If there is an account with this address that needs it, a mail is on its way. Open the link in it.",
+	"confirm_address":   "A mail is on its way to the address. The account is yours once you have opened the link in it.",
+	"confirm_change":    "A mail is on its way to the new address. It takes the place of the old one once you have opened the link in it.",
+	"address_confirmed": "Your address is confirmed.",
+	"password_set":      "Your new password is set. Sign in with it.",
+}
+
+// notify sends the browser on to a page of ours that says so.
+func notify(w *answer, x *exchange, page, notice string) error {
+	return seeOther(w, x.live.cfg.Server.Prefix+page+"?notice="+notice)
+}
+
+const (
+	verifyTitle = "Confirm your email address"
+	resetTitle  = "Set your password"
+	forgotTitle = "Forgot your password?"
+)
+
+// verifyPage is where the links of verification mails lead. Without a token it
+// offers to send another mail.
+func (s *Server) verifyPage(w *answer, r *http.Request) error {
+	return s.ticketPage(w, r, "verify", verifyTitle)
+}
+
+// resetPage is where the links of reset mails and invitations lead.
+func (s *Server) resetPage(w *answer, r *http.Request) error {
+	return s.ticketPage(w, r, "reset", resetTitle)
+}
+
+// ticketPage shows the page with the token that the browser keeps for it, or
+// has the browser keep the one in the address.
+func (s *Server) ticketPage(w *answer, r *http.Request, page, title string) error {
+	x := exchangeOf(r)
+	query := r.URL.Query()
+	if query.Has("token") {
+		token := query.Get("token")
+		if !isTicket(token) {
+			return authn.ErrTicketInvalid
+		}
+		http.SetCookie(w, x.live.cookies.forPage(x.route, token, ticketLasts))
+		return seeOther(w, x.route)
+	}
+	data := s.pageData(x, title)
+	data.Notice = notices[query.Get("notice")]
+	for _, kept := range s.cookieValues(r, x.live.cookies.ticket) {
+		if data.Ticket == "" && isTicket(kept.Reveal()) {
+			data.Ticket = kept.Reveal()
+		}
+	}
+	return writePage(w, http.StatusOK, page, data)
+}
+
+// isTicket reports whether text could be a token of ours, and so can stand in a
+// cookie and a form.
+func isTicket(text string) bool {
+	const longest = 128
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	return text != "" && len(text) <= longest && strings.Trim(text, letters) == ""
+}
+
+// verifyForm is verifyEmail for the page's form.
+func (s *Server) verifyForm(w *answer, r *http.Request) error {
+	x := exchangeOf(r)
+	form, err := readForm(w, r, "token")
+	token := form.Get("token")
+	if err = require(err, field{"token", token}); err == nil {
+		_, err = s.Authn.VerifyEmail(r.Context(), authn.Secret(token), x.client(r))
+	}
+	if err != nil {
+		return s.ticketError(w, x, err, "verify", verifyTitle, token)
+	}
+	dropTicket(w, x)
+	return notify(w, x, "/verify-email", "address_confirmed")
+}
+
+// resetForm is resetPassword for the page's form.
+func (s *Server) resetForm(w *answer, r *http.Request) error {
+	x := exchangeOf(r)
+	form, err := readForm(w, r, "token", "password")
+	token, password := form.Get("token"), form.Get("password")
+	if err = require(err, field{"token", token}, field{"password", password}); err == nil {
+		err = s.Authn.ResetPassword(r.Context(), authn.Secret(token), authn.Secret(password), x.client(r))
+	}
+	if err != nil {
+		return s.ticketError(w, x, err, "reset", resetTitle, token)
+	}
+	dropTicket(w, x)
+	return notify(w, x, "/login", "password_set")
+}
+
+// ticketError shows the form again, with the token as long as it may be good
+// for another try.
+func (s *Server) ticketError(w *answer, x *exchange, err error, page, title, token string) error {
+	data := s.pageData(x, title)
+	switch {
+	case codeOf(err) == "TICKET_INVALID":
+		dropTicket(w, x)
+	case isTicket(token):
+		data.Ticket = token
+	}
+	return &formError{err, page, data}
+}
+
+// dropTicket takes back the token the browser kept for this page.
+func dropTicket(w *answer, x *exchange) {
+	http.SetCookie(w, x.live.cookies.forPage(x.route, "", 0))
+}
+
+// forgotPage asks for the address of somebody who forgot their password.
+func (s *Server) forgotPage(w *answer, r *http.Request) error {
+	data := s.pageData(exchangeOf(r), forgotTitle)
+	data.Notice = notices[r.URL.Query().Get("notice")]
+	return writePage(w, http.StatusOK, "forgot", data)
+}
+
+// forgotForm is forgotPassword for the page's form.
+func (s *Server) forgotForm(w *answer, r *http.Request) error {
+	return s.askForm(w, r, "forgot", forgotTitle, "/forgot-password", s.Authn.ForgotPassword)
+}
+
+// resendForm is resendVerification for the page's form.
+func (s *Server) resendForm(w *answer, r *http.Request) error {
+	return s.askForm(w, r, "verify", verifyTitle, "/verify-email", s.Authn.ResendVerification)
+}
+
+// askForm asks for a mail, and says the same whoever has the address.
+func (s *Server) askForm(w *answer, r *http.Request, page, title, path string, ask func(context.Context, string, authn.Client) error) error {
+	x := exchangeOf(r)
+	form, err := readForm(w, r, "email")
+	data := s.pageData(x, title)
+	data.Email = form.Get("email")
+	if err = require(err, field{"email", data.Email}); err == nil {
+		err = ask(r.Context(), data.Email, x.client(r))
+	}
+	if err != nil {
+		return &formError{err, page, data}
+	}
+	return notify(w, x, path, "mail_sent")
+}
