@@ -1,6 +1,8 @@
 # make run     build the gateway and start it on config.yaml
 # make test    everything that must be true, with what the tests need installed first
 # make fuzz    every fuzz target for a minute
+# make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
+#              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else)
 
 BIN     := bin/doorward
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
@@ -9,7 +11,7 @@ RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CG
 # Servers are installed there, where only root looks by itself.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: run build test deps fuzz
+.PHONY: run build test deps fuzz bench bench-quick bench-storm bench-deps
 
 run: build
 	@sed -n '/^<!-- try -->/,/^<!-- tried -->/p' README.md | grep -v -e '^<!--' -e '^```'
@@ -36,3 +38,15 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 1m $$pkg; \
 		done; \
 	done
+
+bench: bench-deps
+	go run ./bench -rounds 10 -slice 3s -out bench/results.md
+
+bench-quick: bench-deps
+	go run ./bench -rounds 5 -slice 1s
+
+bench-storm: bench-deps
+	go run ./bench -storm 20s
+
+bench-deps:
+	@sh bench/deps.sh

@@ -30,6 +30,8 @@ var allowed = map[string][]string{
 	"store":           {"authn", "store/bolt"},
 	"gateway":         {"authn", "policy"},
 	"cmd/doorward":    {"authn", "gateway", "mail", "policy", "store"},
+	"bench":           {"authn", "store"}, // the gateway it meets as a stranger would
+	"bench/bare":      {},
 }
 
 // imported is one import of one file.
