@@ -404,9 +404,11 @@ func (v *validation) route(path string, r Route, upstreams []Upstream, ours name
 }
 
 func namesOf(upstreams []Upstream) string {
-	names := make([]string, len(upstreams))
-	for i, u := range upstreams {
-		names[i] = u.Name
+	var names []string
+	for _, u := range upstreams {
+		if u.Name != "" && !slices.Contains(names, u.Name) {
+			names = append(names, u.Name)
+		}
 	}
 	return strings.Join(names, ", ")
 }
