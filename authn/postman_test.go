@@ -358,6 +358,30 @@ func TestMailLimitIsBounded(t *testing.T) {
 	m.wantMails(t)
 }
 
+// TestMailTurnedOff: what waits from a time when there was mail does not lie in
+// the store for ever.
+func TestMailTurnedOff(t *testing.T) {
+	st := newStore(t)
+	m := newMailingOn(t, st, nil)
+	u := m.newUser(t, "ada")
+	m.box.answer(errBusy)
+	if err := m.AdminResetPassword(ctx, u.ID, cli); err != nil {
+		t.Fatal(err)
+	}
+	m.arrived(t)
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	off := mailing{newServiceOn(t, st, nil), m.box}
+	if err := off.Sweep(ctx, start.Add(time.Hour-1)); err != nil || off.outboxLen(t) != 1 {
+		t.Errorf("a moment before its end: %d wait, %v; want 1", off.outboxLen(t), err)
+	}
+	if err := off.Sweep(ctx, start.Add(time.Hour)); err != nil || off.outboxLen(t) != 0 {
+		t.Errorf("at its end: %d wait, %v; want 0", off.outboxLen(t), err)
+	}
+	off.mustBeGivenUp(t, u.ID, "reset_password", "expired")
+}
+
 // TestMailMetrics: how much waits, and what became of the rest.
 func TestMailMetrics(t *testing.T) {
 	m := newMailing(t, nil)

@@ -2,6 +2,7 @@ package authn_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -163,6 +164,43 @@ func TestSameWorkForEveryAddress(t *testing.T) {
 		if o.User != "" || o.Ticket != "" || !o.Limited || o.Attempts != 0 {
 			t.Errorf("mail %+v tells who has the address", o)
 		}
+	}
+}
+
+// TestSameWorkForANewAddress: whoever has the address someone wants to move to.
+func TestSameWorkForANewAddress(t *testing.T) {
+	st := &countingStore{Store: newStore(t)}
+	m := newMailingOn(t, st, nil)
+	m.newUser(t, "ada")
+	m.newUser(t, "bob")
+	id := m.identify(t, m.signIn(t, "ada", authn.ModeToken))
+	defer m.HoldPostman()()
+	var free string
+	for _, email := range []string{"free@example.com", "bob@example.com"} {
+		before, work, mails := m.hashes(), m.HashWork(), m.outboxLen(t)
+		st.take()
+		err := m.ChangeEmail(ctx, id, password, email, here)
+		calls := st.take()
+		got := fmt.Sprintf("%v, %d hashes of %d, %d mails, %s", err, m.hashes()-before, m.HashWork()-work, m.outboxLen(t)-mails, calls)
+		if free == "" {
+			free = got
+		}
+		if err != nil || got != free {
+			t.Errorf("to %s: %s\nwant %s", email, got, free)
+		}
+		// What the first left behind is the second's to void; start alike.
+		if err := m.Store.Update(ctx, func(tx authn.Tx) error {
+			held, err := tx.TicketsOf(id.User.ID)
+			for _, k := range held {
+				err = errors.Join(err, tx.DeleteTicket(k.ID))
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.Contains(free, "1 hashes") || !strings.Contains(free, "2 mails") {
+		t.Errorf("a free address: %s, want one hash and two mails", free)
 	}
 }
 

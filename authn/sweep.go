@@ -40,11 +40,15 @@ func (s *Service) background(ctx context.Context) {
 	}
 }
 
-// sweep removes what has expired by now: sessions, tickets, events, counters and keys,
-// and the seeds of refresh links past their grace. Its cost is by what it
-// removes.
+// sweep removes what has expired by now: sessions, tickets, events, counters
+// and keys, and the seeds of refresh links past their grace. Its cost is by what
+// it removes.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
 	err := s.flush(ctx, now) // or a session in use would look idle
+	if s.Mail == nil {
+		// Nobody else takes away what waits from a time when there was mail.
+		err = errors.Join(err, s.giveUpExpired(ctx, now))
+	}
 	return errors.Join(err, s.sweepRecords(ctx, now), s.sweepSeeds(ctx, now), s.sweepKeys(ctx, now))
 }
 
