@@ -10,16 +10,19 @@ import (
 	"time"
 )
 
-// Deps is everything a Service needs. All fields but Mail and Observe must be
-// set.
+// Deps is everything a Service needs. All fields but Mail, MailLater and
+// Observe must be set.
 type Deps struct {
 	Config Config
 	Store  Store
 	Now    func() time.Time
 	Log    *slog.Logger
 
-	// Mail delivers letters; nil means that there are no mails.
-	Mail Mailer
+	// Mail delivers letters; nil means that there are no mails. With MailLater
+	// they are only put into the outbox, and another process sends them: one
+	// that lives for a single command would not wait for a mail server.
+	Mail      Mailer
+	MailLater bool
 
 	// Observe receives measurements; nil means nobody is interested. It must be
 	// quick and safe for concurrent use.
@@ -200,7 +203,7 @@ func (s *Service) begin(ctx context.Context) error {
 	up := make(chan struct{})
 	s.work.Go(func() { s.watch(running, sync.OnceFunc(func() { close(up) })) })
 	s.work.Go(func() { s.background(running) })
-	if s.Mail != nil {
+	if s.Mail != nil && !s.MailLater {
 		s.work.Go(func() { s.postman(running) })
 	}
 	select {

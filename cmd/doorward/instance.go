@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -31,16 +32,22 @@ type instance struct {
 	cfg       *loaded // in use; under reloading once the server runs
 }
 
-// open opens the store and puts the rest on it. Close the instance when done.
-func open(ctx context.Context, cfg *loaded, env []string, log *slog.Logger) (*instance, error) {
+// open opens the store and puts the rest on it. Mails to "log:" are written to
+// mails; nil means that mails wait in the store for a server to send them. Close
+// the instance when done.
+func open(ctx context.Context, cfg *loaded, env []string, log *slog.Logger, mails io.Writer) (*instance, error) {
 	in := &instance{log: log, metrics: gateway.NewMetrics(), cfg: cfg, env: env, setLevel: func(string) {}}
-	var err error
+	mailer, err := openMailer(cfg, mails)
+	if err != nil {
+		return nil, err
+	}
 	in.store, err = store.Open(ctx, cfg.Store.URL, store.Options{Observe: in.metrics.Store})
 	if err != nil {
 		return nil, err
 	}
 	in.authn, err = authn.New(ctx, authn.Deps{
 		Config: cfg.authn(), Store: in.store, Now: time.Now, Log: log, Observe: in.metrics.Authn,
+		Mail: mailer, MailLater: mails == nil,
 	})
 	if err != nil {
 		return nil, errors.Join(err, in.store.Close())
@@ -98,7 +105,11 @@ func (in *instance) adopt() (*loaded, error) {
 	if problems := in.cfg.needRestart(next); len(problems) > 0 {
 		return nil, &configError{file: next.file, problems: problems}
 	}
-	return next, in.server.Reload(next.gateway())
+	if err := in.server.Reload(next.gateway()); err != nil {
+		return nil, err
+	}
+	in.authn.SetMailLimit(next.authn().Mail.Limit)
+	return next, nil
 }
 
 // record writes an event. That it could not be written undoes nothing.

@@ -24,7 +24,7 @@ func openInstance(t *testing.T, text string) (*instance, string) {
 	}
 	log := openLog(io.Discard, cfg.Log)
 	t.Cleanup(log.Close)
-	in, err := open(t.Context(), cfg, env, log.Logger)
+	in, err := open(t.Context(), cfg, env, log.Logger, log.lines)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	log := openLog(p.stderr, cfg.Log)
 	defer log.Close()
-	in, err := open(ctx, cfg, p.env, log.Logger)
+	in, err := open(ctx, cfg, p.env, log.Logger, log.lines)
 	if err != nil {
 		return err
 	}

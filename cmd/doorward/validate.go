@@ -4,8 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net"
-	"net/mail"
 	"net/url"
 	"os"
 	"regexp"
@@ -79,32 +79,25 @@ func (c StoreConfig) wrong() string {
 	return ""
 }
 
-// validate reports what is wrong with the section mail. This version sends no
-// mails, so it takes no server to send them with: accepting one would promise
-// mails that never come.
+// validate reports what is wrong with the section mail.
 func (c MailConfig) validate(publicURL string, add func(path, message string)) {
-	switch scheme, _, _ := strings.Cut(c.URL, ":"); {
-	case c.URL == "":
-	case c.URL == "log:":
-		if !loopback(publicURL) {
-			add("mail.url", `"log:" writes secrets to the log, so it is for trying things out only: server.public_url must be on localhost`)
-		}
-	case scheme == "smtp" || scheme == "smtps":
-		add("mail.url", "this version does not send mail yet: leave mail.url empty")
-	default:
-		add("mail.url", `is not a way to send mail: write "" for none, or "log:"`)
+	wrong := c.sending().Validate()
+	if info, err := os.Stat(c.Templates); c.Templates != "" && (err != nil || !info.IsDir()) {
+		wrong["mail.templates"] = fmt.Sprintf(`%q is not a folder that can be read: write one, or "" for the built-in templates`, c.Templates)
 	}
-	if _, err := mail.ParseAddress(c.From); err != nil {
-		add("mail.from", `is not an address: write one such as "Doorward <no-reply@example.com>"`)
+	for _, path := range slices.Sorted(maps.Keys(wrong)) {
+		add(path, strings.TrimLeft(strings.TrimPrefix(wrong[path], path), ": "))
 	}
-	if c.Templates != "" {
-		if info, err := os.Stat(c.Templates); err != nil || !info.IsDir() {
-			add("mail.templates", fmt.Sprintf(`%q is not a folder that can be read: write one, or "" for the built-in templates`, c.Templates))
-		}
+	if wrong["mail.url"] == "" && c.way() == "log" && !loopback(publicURL) {
+		add("mail.url", `"log:" writes secrets to the log, so it is for trying things out only: server.public_url must be on localhost`)
 	}
-	for path, link := range map[string]string{"mail.links.verify_email": c.Links.VerifyEmail, "mail.links.reset_password": c.Links.ResetPassword} {
-		if u, err := url.Parse(link); link != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-			add(path, `is not an http or https URL: write one, or "" for our own page`)
+	for _, link := range []struct{ path, url string }{
+		{"mail.links.verify_email", c.Links.VerifyEmail}, {"mail.links.reset_password", c.Links.ResetPassword},
+	} {
+		// Where the token goes does not matter to what kind of URL it is.
+		u, err := url.Parse(strings.ReplaceAll(link.url, tokenPlace, "t"))
+		if link.url != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			add(link.path, `is not an http or https URL: write one, or "" for our own page`)
 		}
 	}
 }
