@@ -46,7 +46,7 @@ bench-quick: bench-deps
 	go run ./bench -rounds 5 -slice 1s
 
 bench-storm: bench-deps
-	go run ./bench -storm 20s
+	go run ./bench -rounds 3 -storm 10s
 
 bench-deps:
 	@sh bench/deps.sh
