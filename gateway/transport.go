@@ -140,7 +140,11 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.GetBody = body.again
 	for {
 		reused := false
-		trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }}
+		trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+			if reused = c.Reused; reused && stale(c.Conn) {
+				c.Conn.Close() // the transport finds that it could write nothing, and asks again
+			}
+		}}
 		try := r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
 		try.Body = body.view()
 		res, err := u.transport.RoundTrip(try)
@@ -302,6 +306,9 @@ func (c *upstreamConn) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// NetConn is the connection itself, as of a tls.Conn.
+func (c *upstreamConn) NetConn() net.Conn { return c.Conn }
 
 func (c *upstreamConn) Close() error {
 	c.once.Do(func() { close(c.ended) })

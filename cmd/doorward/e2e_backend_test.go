@@ -461,14 +461,15 @@ func TestUpstreamThatIsDown(t *testing.T) {
 }
 
 // TestUpstreamThatClosesIdleConnections has a backend that closes every
-// connection right after its first answer without saying so: a POST that meets
-// such a connection is sent again, once, on a new one.
+// connection after its answer without having said so. A POST that comes after
+// that finds a closed connection in the pool, and goes out on a new one.
 func TestUpstreamThatClosesIdleConnections(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	closed := make(chan struct{}, 100)
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -476,7 +477,7 @@ func TestUpstreamThatClosesIdleConnections(t *testing.T) {
 				return
 			}
 			go func() {
-				defer conn.Close()
+				defer func() { conn.Close(); closed <- struct{}{} }()
 				req, err := http.ReadRequest(bufio.NewReader(conn))
 				if err != nil {
 					return
@@ -492,5 +493,6 @@ func TestUpstreamThatClosesIdleConnections(t *testing.T) {
 		if r := g.call("POST", "/public/orders", strings.NewReader(want)); r.status != 200 || string(r.body) != want {
 			t.Fatalf("POST %d: got %d %q", i, r.status, r.body)
 		}
+		<-closed
 	}
 }
