@@ -51,7 +51,7 @@ func (s *Service) ResetPassword(ctx context.Context, token, next Secret, c Clien
 		if err != nil {
 			return err
 		}
-		return s.resetBy(tx, t, u, hash, c, now)
+		return s.resetBy(tx, u, hash, c, now)
 	})
 	if err == nil {
 		s.lockout.forget(account{user: u.ID})
@@ -73,23 +73,26 @@ func (s *Service) ticketHolder(ctx context.Context, token Secret) (u User, err e
 	return u, err
 }
 
-// ticketUser is whose a ticket is. One that outlived its user, or their being
-// active, opens nothing.
+// ticketUser is whose a ticket is. One that outlived its user, their being
+// active or their having the address it was sent to opens nothing: all of that
+// makes it void, and this holds should that ever be forgotten.
 func ticketUser(tx Tx, t Ticket) (User, error) {
 	u, err := tx.User(t.User)
-	if errors.Is(err, ErrNotFound) || err == nil && !u.Active {
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return User{}, err
+	}
+	if err != nil || !u.Active || t.Email != u.Email && t.Kind != TicketChangeEmail {
 		return User{}, ErrTicketInvalid
 	}
-	return u, err
+	return u, nil
 }
 
 // resetBy writes the new password. Who has the mail has the address.
-func (s *Service) resetBy(tx Tx, t Ticket, u User, hash string, c Client, now time.Time) error {
+func (s *Service) resetBy(tx Tx, u User, hash string, c Client, now time.Time) error {
 	a := Actor{ID: u.ID, Client: c}
 	first := u.PasswordHash == ""
-	proven := !u.EmailVerified && u.Email == t.Email
-	u.EmailVerified = u.EmailVerified || proven
-	u.PasswordHash, u.UpdatedAt = hash, now
+	proven := !u.EmailVerified
+	u.EmailVerified, u.PasswordHash, u.UpdatedAt = true, hash, now
 	if err := tx.PutUser(u); err != nil {
 		return err
 	}
@@ -168,9 +171,6 @@ func (s *Service) admitNewcomer(tx Tx, p PendingUser, id string, c Client, now t
 // proveAddress marks the address proven; a change of address takes place.
 func (s *Service) proveAddress(tx Tx, t Ticket, u User, c Client, now time.Time) (User, error) {
 	a := Actor{ID: u.ID, Client: c}
-	if t.Kind == TicketVerifyEmail && t.Email != u.Email {
-		return User{}, ErrTicketInvalid
-	}
 	moved := t.Email != u.Email
 	if !moved && u.EmailVerified {
 		return u, nil // an admin has vouched for it meanwhile

@@ -226,6 +226,32 @@ func TestWhatVoidsATicket(t *testing.T) {
 	}
 }
 
+// TestTicketOfAnotherTime: a ticket that was not made void as it should have
+// been opens nothing all the same.
+func TestTicketOfAnotherTime(t *testing.T) {
+	for name, change := range map[string]func(*authn.User){
+		"another address": func(u *authn.User) { u.Email = "ada@other.example" },
+		"no address":      func(u *authn.User) { u.Email = "" },
+		"disabled":        func(u *authn.User) { u.Active = false },
+	} {
+		for _, k := range tickets[:4] {
+			if k.name == "change of email" && name != "disabled" {
+				continue
+			}
+			m := newMailing(t, nil)
+			u := m.newUser(t, "ada")
+			if err := k.ask(m, t); err != nil {
+				t.Fatal(err)
+			}
+			token := m.newest(t, k.kind, k.to)
+			m.put(t, u, change)
+			if err := k.use(m, token); !errors.Is(err, authn.ErrTicketInvalid) {
+				t.Errorf("%s after %s: %v, want ErrTicketInvalid", k.name, name, err)
+			}
+		}
+	}
+}
+
 // TestInvitationAndReset: whichever is used first voids the other.
 func TestInvitationAndReset(t *testing.T) {
 	m := newMailing(t, nil)
