@@ -19,8 +19,8 @@ type Deps struct {
 	Log    *slog.Logger
 
 	// Mail delivers letters; nil means that there are no mails. With MailLater
-	// they are only put into the outbox, and another process sends them: one
-	// that lives for a single command would not wait for a mail server.
+	// they are only put into the outbox until SendMails is called: a process
+	// that lives for a single command leaves them to the server.
 	Mail      Mailer
 	MailLater bool
 
@@ -148,6 +148,7 @@ type Service struct {
 	// Mails.
 	outbox    outbox
 	mailLimit *mailLimiter
+	post      func() // starts the postman, once
 
 	stop func()
 	work sync.WaitGroup
@@ -203,14 +204,23 @@ func (s *Service) begin(ctx context.Context) error {
 	up := make(chan struct{})
 	s.work.Go(func() { s.watch(running, sync.OnceFunc(func() { close(up) })) })
 	s.work.Go(func() { s.background(running) })
-	if s.Mail != nil && !s.MailLater {
-		s.work.Go(func() { s.postman(running) })
+	s.post = sync.OnceFunc(func() { s.work.Go(func() { s.postman(running) }) })
+	if !s.MailLater {
+		s.SendMails()
 	}
 	select {
 	case <-up:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the change feed of the store: %w", ctx.Err())
+	}
+}
+
+// SendMails begins to send mails, if there are any, with those that wait in the
+// outbox already. Calling it again does nothing.
+func (s *Service) SendMails() {
+	if s.Mail != nil {
+		s.post()
 	}
 }
 

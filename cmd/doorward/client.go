@@ -33,7 +33,7 @@ func (p *program) dial(ctx context.Context, cfg *loaded) (*client, error) {
 	if c, err := dialSocket(ctx, cfg); c != nil || err != nil {
 		return c, err
 	}
-	in, err := open(ctx, cfg, p.env, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), nil)
+	in, err := open(ctx, cfg, p.env, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), p.stderr)
 	if errors.Is(err, store.ErrLocked) {
 		path, _ := socketPath(cfg.Store.URL)
 		return nil, fmt.Errorf("the store is locked, so a server is running, but nothing answers on %s: run this as the server's user and in its file system, or stop it first", path)

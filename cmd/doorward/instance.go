@@ -32,9 +32,9 @@ type instance struct {
 	cfg       *loaded // in use; under reloading once the server runs
 }
 
-// open opens the store and puts the rest on it. Mails to "log:" are written to
-// mails; nil means that mails wait in the store for a server to send them. Close
-// the instance when done.
+// open opens the store and puts the rest on it. Mails wait in the store until
+// the server is ready; those to "log:" are written to mails then. Close the
+// instance when done.
 func open(ctx context.Context, cfg *loaded, env []string, log *slog.Logger, mails io.Writer) (*instance, error) {
 	in := &instance{log: log, metrics: gateway.NewMetrics(), cfg: cfg, env: env, setLevel: func(string) {}}
 	mailer, err := openMailer(cfg, mails)
@@ -47,7 +47,7 @@ func open(ctx context.Context, cfg *loaded, env []string, log *slog.Logger, mail
 	}
 	in.authn, err = authn.New(ctx, authn.Deps{
 		Config: cfg.authn(), Store: in.store, Now: time.Now, Log: log, Observe: in.metrics.Authn,
-		Mail: mailer, MailLater: mails == nil,
+		Mail: mailer, MailLater: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, in.store.Close())

@@ -62,6 +62,7 @@ func (in *instance) ready(ctx context.Context, on gateway.Listeners) {
 		in.log.Warn(warning)
 	}
 	in.record(ctx, authn.ConfigLoaded, authn.Actor{}, map[string]string{"file": in.cfg.file})
+	in.authn.SendMails() // not before: the first line of the log is the one above
 }
 
 // errHurried is the end after a second signal: nothing more is waited for.

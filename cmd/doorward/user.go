@@ -65,7 +65,8 @@ func group(cmd *cobra.Command) *cobra.Command {
 func (p *program) userCommand() *cobra.Command {
 	user := &cobra.Command{Use: "user", Short: "Look at and change accounts, also beside a running server"}
 	user.AddCommand(p.userAdd(), p.userList(), p.userShow(), p.userPasswd(), p.userRoles(),
-		p.userActive("disable", false), p.userActive("enable", true), p.userDelete())
+		p.userActive("disable", false), p.userActive("enable", true), p.userDelete(),
+		p.userLogout(), p.userUnlock(), p.userReset(), p.userSessions())
 	return group(user)
 }
 
@@ -121,6 +122,10 @@ func (p *program) add(c *call, login string, body map[string]any) error {
 	}
 	if err := c.call(c.ctx, "POST", "/admin/users", body, &got); err != nil {
 		return err
+	}
+	if body["password"] == nil && got.Password == "" {
+		fmt.Fprintf(p.stdout, "%s is invited by mail to choose a password; roles: %s\n", login, rolesText(got.User.Roles))
+		return nil
 	}
 	fmt.Fprintf(p.stdout, "%s can sign in; roles: %s\n", login, rolesText(got.User.Roles))
 	p.printPassword(got.Password)
