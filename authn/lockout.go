@@ -66,7 +66,7 @@ func loadLockout(ctx context.Context, store Store, cfg LockoutConfig, pepper Sec
 	l := &lockout{cfg: cfg, key: mac.Sum(nil), table: map[string]*tally{}}
 	err := store.View(ctx, func(tx Tx) error {
 		clear(l.table)
-		return tx.Counters(func(c Counter) bool {
+		return tx.Counters("", func(c Counter) bool {
 			if c.Expires.After(now) && l.limit(c.Key) > 0 {
 				e := l.entry(c.Key, now)
 				e.count, e.at = c.Count, c.At
@@ -332,12 +332,9 @@ func (l *lockout) unsave(tx Tx, t attempt) error {
 
 // unsaveAll removes what is stored of an account.
 func (l *lockout) unsaveAll(tx Tx, a account) error {
-	counts := l.counterOf(a)
-	var keys []string
-	err := tx.Counters(func(c Counter) bool {
-		if counts(c.Key) {
-			keys = append(keys, c.Key)
-		}
+	keys := []string{l.ceilingKey(a)}
+	err := tx.Counters(l.networkPrefix(a), func(c Counter) bool {
+		keys = append(keys, c.Key)
 		return true
 	})
 	for _, key := range keys {

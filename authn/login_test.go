@@ -38,7 +38,7 @@ func (f *fixture) traces(t testing.TB) string {
 	}
 	counters := 0
 	err = f.Store.View(ctx, func(tx authn.Tx) error {
-		return tx.Counters(func(authn.Counter) bool { counters++; return true })
+		return tx.Counters("", func(authn.Counter) bool { counters++; return true })
 	})
 	if err != nil {
 		t.Fatal(err)

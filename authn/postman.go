@@ -92,6 +92,7 @@ func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
 	case !now.Before(o.ExpiresAt):
 		return s.giveUp(ctx, o, "expired", now)
 	case o.Limited && o.Attempts == 0 && !s.mailLimit.take(o.Email, now):
+		s.Log.Info("a mail was not sent: its address has had limits.mail", "kind", string(o.Kind), "mail", o.ID)
 		return s.remove(ctx, o.ID)
 	}
 	l, due, err := s.prepare(ctx, o, now)

@@ -126,9 +126,9 @@ type Tx interface {
 	// PutCounter creates or replaces it.
 	PutCounter(c Counter) error
 	DeleteCounter(key string) error
-	// Counters calls fn with every counter until fn returns false. fn may
-	// write.
-	Counters(fn func(Counter) bool) error
+	// Counters calls fn with every counter whose key begins with prefix until fn
+	// returns false. fn may write. Cost by what it calls fn with.
+	Counters(prefix string, fn func(Counter) bool) error
 
 	// Expired returns up to limit records whose expiry is at or before now,
 	// earliest first. Cost by what it returns, not by what is stored.

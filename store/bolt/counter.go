@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/doorward/doorward/authn"
 )
@@ -53,9 +54,9 @@ func (t *tx) DeleteCounter(key string) error {
 
 // Counters implements authn.Tx. It finds its place again after each fn, so
 // that fn may write.
-func (t *tx) Counters(fn func(authn.Counter) bool) error {
+func (t *tx) Counters(prefix string, fn func(authn.Counter) bool) error {
 	c := t.bucket(countersBucket).Cursor()
-	for k, v := c.First(); k != nil; {
+	for k, v := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); {
 		r, err := decode[counterRecord](countersBucket, v)
 		if err != nil {
 			return err

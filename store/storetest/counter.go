@@ -11,6 +11,7 @@ var counterTests = []test{
 	{"a counter comes back as it was put", counterRoundTrip},
 	{"an unknown counter is ErrNotFound", unknownCounter},
 	{"counters are walked until fn says stop", counterWalk},
+	{"a walk can be of one prefix", counterWalkOfPrefix},
 	{"fn of the walk may delete", counterWalkDeletes},
 }
 
@@ -45,8 +46,8 @@ func counterWalk(t *testing.T, f *fixture) {
 	f.put(t, counter("a", 1), counter("b", 2), counter("c", 3))
 	f.view(t, func(tx authn.Tx) error {
 		sum, calls := 0.0, 0
-		err1 := tx.Counters(func(c authn.Counter) bool { sum += c.Count; return true })
-		err2 := tx.Counters(func(authn.Counter) bool { calls++; return calls < 2 })
+		err1 := tx.Counters("", func(c authn.Counter) bool { sum += c.Count; return true })
+		err2 := tx.Counters("", func(authn.Counter) bool { calls++; return calls < 2 })
 		wantEqual(t, sum, 6.0)
 		wantEqual(t, calls, 2)
 		return errors.Join(err1, err2)
@@ -63,7 +64,7 @@ func counterWalkDeletes(t *testing.T, f *fixture) {
 	})
 	f.update(t, func(tx authn.Tx) error {
 		seen := 0
-		err := tx.Counters(func(c authn.Counter) bool {
+		err := tx.Counters("", func(c authn.Counter) bool {
 			seen++
 			must(t, tx.DeleteCounter(c.Key))
 			return true
@@ -72,4 +73,18 @@ func counterWalkDeletes(t *testing.T, f *fixture) {
 		return err
 	})
 	wantEqual(t, len(dump(t, f).Counters), 0)
+}
+
+func counterWalkOfPrefix(t *testing.T, f *fixture) {
+	f.put(t, counter("n/1", 1), counter("n/12/a", 2), counter("n/1/a", 3), counter("n/1/\xff", 4), counter("n/2", 5), counter("n/1/b", 6))
+	for prefix, want := range map[string]int{"n/1/": 3, "n/1": 5, "n/": 6, "": 6, "m": 0, "n/1/\xff\xff": 0, "z": 0} {
+		f.view(t, func(tx authn.Tx) error {
+			got := 0
+			err := tx.Counters(prefix, func(authn.Counter) bool { got++; return true })
+			if got != want {
+				t.Errorf("%d counters begin with %q, want %d", got, prefix, want)
+			}
+			return err
+		})
+	}
 }

@@ -181,7 +181,7 @@ func dump(t *testing.T, f *fixture) (s snapshot) {
 		must(t, err)
 		s.Events, err = tx.Events(authn.EventQuery{Limit: 1000})
 		must(t, err)
-		must(t, tx.Counters(func(c authn.Counter) bool {
+		must(t, tx.Counters("", func(c authn.Counter) bool {
 			s.Counters = append(s.Counters, c)
 			return true
 		}))
