@@ -13,8 +13,14 @@ import (
 	"github.com/doorward/doorward/authn"
 )
 
-// countingStore is a real store that notes every call, and in a transaction
-// every lookup of a person and every write.
+// counted marks the calls that countingStore notes: what goes on in the
+// background meanwhile is nobody's work.
+var counted = context.WithValue(context.Background(), countedKey{}, true)
+
+type countedKey struct{}
+
+// countingStore is a real store that notes every call under counted, and in a
+// transaction every lookup of a person and every write.
 type countingStore struct {
 	authn.Store
 	mu    sync.Mutex
@@ -37,10 +43,16 @@ func (s *countingStore) take() string {
 }
 
 func (s *countingStore) View(ctx context.Context, fn func(authn.Tx) error) error {
+	if ctx.Value(countedKey{}) == nil {
+		return s.Store.View(ctx, fn)
+	}
 	return s.Store.View(ctx, func(tx authn.Tx) error { s.note("View"); return fn(countingTx{tx, s}) })
 }
 
 func (s *countingStore) Update(ctx context.Context, fn func(authn.Tx) error) error {
+	if ctx.Value(countedKey{}) == nil {
+		return s.Store.Update(ctx, fn)
+	}
 	return s.Store.Update(ctx, func(tx authn.Tx) error { s.note("Update"); return fn(countingTx{tx, s}) })
 }
 
@@ -127,10 +139,10 @@ func TestSameWorkForEveryAddress(t *testing.T) {
 		hashes int
 		calls  string
 	}{
-		{"forgot", func(email string) error { return m.ForgotPassword(ctx, email, here) }, 0, "Update PutOutgoing"},
-		{"resend", func(email string) error { return m.ResendVerification(ctx, email, here) }, 0, "Update PutOutgoing"},
+		{"forgot", func(email string) error { return m.ForgotPassword(counted, email, here) }, 0, "Update PutOutgoing"},
+		{"resend", func(email string) error { return m.ResendVerification(counted, email, here) }, 0, "Update PutOutgoing"},
 		{"register", func(email string) error {
-			in, err := m.Register(ctx, authn.Registration{Email: email, Username: "new", Password: nextPassword}, here)
+			in, err := m.Register(counted, authn.Registration{Email: email, Username: "new", Password: nextPassword}, here)
 			if err == nil && !in.Pending {
 				err = fmt.Errorf("signed in as %+v", in.User)
 			}
@@ -139,9 +151,7 @@ func TestSameWorkForEveryAddress(t *testing.T) {
 	} {
 		var first string
 		for _, who := range cases {
-			st.take()
 			hashes, work, mails := m.hashes(), m.HashWork(), m.outboxLen(t)
-			st.take()
 			err := op.do(who + "@example.com")
 			calls := st.take()
 			got := fmt.Sprintf("%v, %d hashes of %d, %d mails, %s", err, m.hashes()-hashes, m.HashWork()-work, m.outboxLen(t)-mails, calls)
@@ -178,8 +188,7 @@ func TestSameWorkForANewAddress(t *testing.T) {
 	var free string
 	for _, email := range []string{"free@example.com", "bob@example.com"} {
 		before, work, mails := m.hashes(), m.HashWork(), m.outboxLen(t)
-		st.take()
-		err := m.ChangeEmail(ctx, id, password, email, here)
+		err := m.ChangeEmail(counted, id, password, email, here)
 		calls := st.take()
 		got := fmt.Sprintf("%v, %d hashes of %d, %d mails, %s", err, m.hashes()-before, m.HashWork()-work, m.outboxLen(t)-mails, calls)
 		if free == "" {
@@ -199,7 +208,7 @@ func TestSameWorkForANewAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !strings.Contains(free, "1 hashes") || !strings.Contains(free, "2 mails") {
+	if !strings.Contains(free, "1 hashes") || !strings.Contains(free, "2 mails") || !strings.Contains(free, "PutTicket") {
 		t.Errorf("a free address: %s, want one hash and two mails", free)
 	}
 }
