@@ -30,6 +30,7 @@ type testGateway struct {
 	http  *httptest.Server
 	logs  *logBuffer
 	clock *testClock
+	mails *mailbox // nil: no mail is configured
 }
 
 // testPassword is the password of everyone in the tests.
@@ -46,7 +47,12 @@ func newGateway(t testing.TB, mutate func(*Config)) *testGateway {
 // configuration.
 func newGatewayWith(t testing.TB, mutate func(*Config), mutateAuthn func(*authn.Config)) *testGateway {
 	t.Helper()
-	g := &testGateway{t: t, logs: &logBuffer{}, clock: &testClock{}}
+	return startGateway(t, nil, mutate, mutateAuthn)
+}
+
+func startGateway(t testing.TB, mails *mailbox, mutate func(*Config), mutateAuthn func(*authn.Config)) *testGateway {
+	t.Helper()
+	g := &testGateway{t: t, logs: &logBuffer{}, clock: &testClock{}, mails: mails}
 	g.http = httptest.NewUnstartedServer(nil)
 	g.addr = g.http.Listener.Addr().String()
 	g.URL = "http://" + g.addr
@@ -87,9 +93,11 @@ func testDeps(t testing.TB, g *testGateway, mutate func(*Config), mutateAuthn fu
 	}
 	cfg.Registration, cfg.AdminRole, cfg.EmailVerification = ac.Accounts.Registration, ac.Accounts.AdminRole, ac.Accounts.EmailVerification
 	log := slog.New(slog.NewJSONHandler(g.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	service, err := authn.New(context.Background(), authn.Deps{
-		Config: ac, Store: store, Now: g.clock.now, Log: log, Observe: metrics.Authn,
-	})
+	deps := authn.Deps{Config: ac, Store: store, Now: g.clock.now, Log: log, Observe: metrics.Authn}
+	if g.mails != nil {
+		deps.Mail, deps.Config.Mail.Configured = g.mails, true
+	}
+	service, err := authn.New(context.Background(), deps)
 	if err != nil {
 		t.Fatal(err)
 	}

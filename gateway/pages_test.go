@@ -241,7 +241,7 @@ func TestPagesEscapeWhatTheyShow(t *testing.T) {
 func TestPagesNeedNoScriptAndNoInlineStyle(t *testing.T) {
 	g := newGateway(t, nil)
 	cookie := "Cookie: " + g.cookieOf("ann")
-	for _, path := range []string{"/auth/login", "/auth/register", "/auth/logout", "/auth/account", "/auth/nothing"} {
+	for _, path := range []string{"/auth/login", "/auth/register", "/auth/logout", "/auth/account", "/auth/nothing", "/auth/verify-email", "/auth/reset-password", "/auth/forgot-password"} {
 		headers := []string{"Accept: text/html"}
 		if path == "/auth/account" {
 			headers = append(headers, cookie)

@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/doorward/doorward/authn"
+)
+
+// hidden is the value of a hidden field of a page.
+func hidden(page, name string) string {
+	m := regexp.MustCompile(`<input type="hidden" name="` + name + `" value="([^"]*)">`).FindStringSubmatch(page)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+func TestOpeningALinkUsesNothingUp(t *testing.T) {
+	g := newMailGateway(t, nil, nil)
+	u := g.member("ann", "ann@example.com", false)
+	token := g.mail(authn.MailVerifyEmail, "ann@example.com", 0).Token.Reveal()
+	link := "/auth/verify-email?token=" + token
+	for _, method := range []string{"GET", "HEAD", "GET"} { // a mail scanner, over and over
+		a := g.do(method, link, "", "Accept: text/html", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate")
+		c := a.cookie(g.live.Load().cookies.ticket)
+		if a.Status != 303 || a.Header.Get("Location") != "/auth/verify-email" {
+			t.Fatalf("got %d to %q, want to be sent on without the token", a.Status, a.Header.Get("Location"))
+		}
+		if c == nil || c.Path != "/auth/verify-email" || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.MaxAge <= 0 || c.MaxAge > 3600 {
+			t.Errorf("got cookie %v, want one for that page, short-lived, HttpOnly, Lax", c)
+		}
+	}
+	if g.userOf(u.ID).EmailVerified {
+		t.Fatal("opening the link proved the address")
+	}
+
+	b := g.browser()
+	a := b.open(link)
+	if b.at != "/auth/verify-email" || hidden(a.Body, "token") != token || strings.Contains(a.Body, "<script") {
+		t.Fatalf("at %s, want a page with the token in a form:\n%s", b.at, a.Body)
+	}
+	a = b.submit("/auth/verify-email", "token", hidden(a.Body, "token"))
+	if a.Status != 200 || b.at != "/auth/verify-email?notice=address_confirmed" || !strings.Contains(a.Body, "confirmed") {
+		t.Errorf("got %d at %s, want to be told:\n%s", a.Status, b.at, a.Body)
+	}
+	if !g.userOf(u.ID).EmailVerified {
+		t.Error("the button did not prove the address")
+	}
+	if a = b.open("/auth/verify-email"); hidden(a.Body, "token") != "" {
+		t.Error("the browser still keeps the token")
+	}
+	a = b.submit("/auth/verify-email", "token", token)
+	if a.Status != 400 || a.code() != "TICKET_INVALID" || !strings.Contains(a.Body, `action="/auth/resend-verification"`) {
+		t.Errorf("a second time: got %d %s, want another mail offered:\n%s", a.Status, a.code(), a.Body)
+	}
+	a = b.submit("/auth/resend-verification", "email", "nobody@example.com")
+	if a.Status != 200 || b.at != "/auth/verify-email?notice=mail_sent" {
+		t.Errorf("another mail: got %d at %s, want to be told that it is sent", a.Status, b.at)
+	}
+}
+
+func TestBrowserResetsAForgottenPassword(t *testing.T) {
+	g := newMailGateway(t, nil, nil)
+	g.member("ann", "ann@example.com", true)
+	b := g.browser()
+	if a := b.open("/auth/login"); !strings.Contains(a.Body, `href="/auth/forgot-password"`) {
+		t.Errorf("the sign-in page does not lead there:\n%s", a.Body)
+	}
+	if a := b.open("/auth/forgot-password"); !strings.Contains(a.Body, `<form method="post" action="/auth/forgot-password">`) {
+		t.Errorf("no form:\n%s", a.Body)
+	}
+	if a := b.submit("/auth/forgot-password", "email", "nobody"); a.Status != 400 || !strings.Contains(a.Body, `value="nobody"`) || !strings.Contains(a.Body, `role="alert"`) {
+		t.Errorf("got %d, want the form again, saying why:\n%s", a.Status, a.Body)
+	}
+	a := b.submit("/auth/forgot-password", "email", "ann@example.com")
+	if a.Status != 200 || b.at != "/auth/forgot-password?notice=mail_sent" || !strings.Contains(a.Body, `role="status"`) {
+		t.Fatalf("got %d at %s, want to be told:\n%s", a.Status, b.at, a.Body)
+	}
+	token := g.mail(authn.MailResetPassword, "ann@example.com", 0).Token.Reveal()
+
+	a = b.open("/auth/reset-password?token=" + token)
+	if b.at != "/auth/reset-password" || hidden(a.Body, "token") != token {
+		t.Fatalf("at %s, want the form:\n%s", b.at, a.Body)
+	}
+	a = b.submit("/auth/reset-password", "token", token, "password", "x9K")
+	if a.Status != 400 || hidden(a.Body, "token") != token || strings.Contains(a.Body, "x9K") {
+		t.Errorf("a weak password: got %d, want the form again, with the token and without the password:\n%s", a.Status, a.Body)
+	}
+	a = b.submit("/auth/reset-password", "token", token, "password", nextPassword)
+	if a.Status != 200 || b.at != "/auth/login?notice=password_set" || !strings.Contains(a.Body, `role="status"`) {
+		t.Fatalf("got %d at %s, want the sign-in page:\n%s", a.Status, b.at, a.Body)
+	}
+	if b.submit("/auth/login", "login", "ann", "password", nextPassword, "return_to", "/x"); b.at != "/x" {
+		t.Errorf("at %s, want to be signed in", b.at)
+	}
+}
+
+func TestLinksThatAreNone(t *testing.T) {
+	g := newMailGateway(t, nil, nil)
+	for _, page := range []string{"/auth/verify-email", "/auth/reset-password"} {
+		for _, token := range []string{"", "a%20b", "a%3Bb", "%22%3E", "%0d%0aSet-Cookie:%20x=y", strings.Repeat("a", 200), "%ff"} {
+			a := g.get(page+"?token="+token, "Accept: text/html")
+			if a.Status != 400 || a.code() != "TICKET_INVALID" || len(a.Header.Values("Set-Cookie")) != 0 {
+				t.Errorf("%s?token=%s: got %d %s, cookies %q, want it refused", page, token, a.Status, a.code(), a.Header.Values("Set-Cookie"))
+			}
+		}
+		a := g.get(page+"?notice=%3Cb%3Eall+is+well", "Accept: text/html", "Cookie: "+g.live.Load().cookies.ticket+"=\"><b>x")
+		if a.Status != 200 || strings.Contains(a.Body, "<b>") || strings.Contains(a.Body, "all is well") || hidden(a.Body, "token") != "" {
+			t.Errorf("%s shows what somebody put into a link or a cookie:\n%s", page, a.Body)
+		}
+	}
+}
+
+func TestTicketCookieUnderHTTPS(t *testing.T) {
+	c := newCookieNames("https://app.example.com").forPage("/auth/verify-email", "t", ticketLasts)
+	if c.Name != "__Secure-doorward_ticket" || !c.Secure || !c.HttpOnly || c.Path != "/auth/verify-email" || c.Domain != "" {
+		t.Errorf("got %v", c)
+	}
+	for _, name := range []string{"__Secure-doorward_ticket", "doorward_ticket_8080", "doorward_ticket"} {
+		if !isOurCookie(name) {
+			t.Errorf("%s is not kept from backends", name)
+		}
+	}
+}
+
+func TestBrowserRegistersWithProof(t *testing.T) {
+	g := newMailGateway(t, nil, proveAddresses)
+	b := g.browser()
+	if a := b.open("/auth/register"); !strings.Contains(a.Body, `autocomplete="email" required`) {
+		t.Errorf("the form does not ask for an address:\n%s", a.Body)
+	}
+	a := b.submit("/auth/register", "username", "ann", "email", "ann@example.com", "name", "", "password", testPassword, "return_to", "/x")
+	if a.Status != 200 || b.at != "/auth/verify-email?notice=confirm_address" || b.cookies() != 0 {
+		t.Fatalf("got %d at %s, want to be told to open the mail:\n%s", a.Status, b.at, a.Body)
+	}
+	a = b.open("/auth/verify-email?token=" + g.mail(authn.MailVerifyEmail, "ann@example.com", 0).Token.Reveal())
+	b.submit("/auth/verify-email", "token", hidden(a.Body, "token"))
+	if b.submit("/auth/login", "login", "ann", "password", testPassword, "return_to", "/x"); b.at != "/x" {
+		t.Errorf("at %s, want to be signed in", b.at)
+	}
+}
+
+func TestBrowserChangesPasswordAndAddress(t *testing.T) {
+	g := newMailGateway(t, nil, nil)
+	u := g.member("ann", "ann@example.com", false)
+	b := g.browser()
+	b.submit("/auth/login", "login", "ann", "password", testPassword, "return_to", "/auth/account")
+	a := b.open("/auth/account")
+	for _, want := range []string{`action="/auth/change-password"`, `action="/auth/change-email"`, `action="/auth/resend-verification"`} {
+		if !strings.Contains(a.Body, want) {
+			t.Errorf("the account page has no %s:\n%s", want, a.Body)
+		}
+	}
+	a = b.submit("/auth/change-email", "current_password", "wrong-wrong-wrong", "email", "ann@new.example")
+	if a.Status != 400 || !strings.Contains(a.Body, `value="ann@new.example"`) || !strings.Contains(a.Body, "This device") || strings.Contains(a.Body, "wrong-wrong") {
+		t.Errorf("got %d, want the page again, with the address and without the password:\n%s", a.Status, a.Body)
+	}
+	a = b.submit("/auth/change-email", "current_password", testPassword, "email", "ann@new.example")
+	if a.Status != 200 || b.at != "/auth/account?notice=confirm_change" || !strings.Contains(a.Body, `role="status"`) {
+		t.Errorf("got %d at %s, want to be told:\n%s", a.Status, b.at, a.Body)
+	}
+	a = b.open("/auth/verify-email?token=" + g.mail(authn.MailVerifyEmail, "ann@new.example", 0).Token.Reveal())
+	b.submit("/auth/verify-email", "token", hidden(a.Body, "token"))
+	if got := g.userOf(u.ID); got.Email != "ann@new.example" || !got.EmailVerified {
+		t.Errorf("got %s, verified %v, want the new address, proven", got.Email, got.EmailVerified)
+	}
+	a = b.submit("/auth/change-password", "current_password", testPassword, "new_password", "x9K")
+	if a.Status != 400 || !strings.Contains(a.Body, "New password") {
+		t.Errorf("got %d, want the page again, saying why:\n%s", a.Status, a.Body)
+	}
+	a = b.submit("/auth/change-password", "current_password", testPassword, "new_password", nextPassword)
+	if a.Status != 200 || b.at != "/auth/login?notice=password_set" || b.cookies() != 0 {
+		t.Errorf("got %d at %s with %d cookies, want the sign-in page and none", a.Status, b.at, b.cookies())
+	}
+	if b.submit("/auth/login", "login", "ann", "password", nextPassword, "return_to", "/x"); b.at != "/x" {
+		t.Errorf("at %s, want to be signed in with the new one", b.at)
+	}
+}
