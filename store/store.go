@@ -9,6 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -57,6 +60,30 @@ func Path(url string) (string, error) {
 		return "", fmt.Errorf(`store.url: write "bolt:%s", without slashes before the path`, strings.TrimLeft(path, "/"))
 	}
 	return path, nil
+}
+
+// Absent reports whether there is no store yet, so that Open would make one.
+// What cannot be looked at is for Open to judge.
+func Absent(url string) bool {
+	path, err := Path(url)
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Place is where the store is, for people: the absolute path of its file, ""
+// for a URL that names none.
+func Place(url string) string {
+	path, err := Path(url)
+	if err != nil {
+		return ""
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 // Backup writes a copy of the store to a new file at path while the store goes

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,9 +33,23 @@ func TestPath(t *testing.T) {
 	}
 }
 
+func TestPlace(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if here, err := os.Getwd(); err != nil || Place("bolt:a/b.db") != filepath.Join(here, "a", "b.db") {
+		t.Errorf("got %q, want a/b.db in %q (%v)", Place("bolt:a/b.db"), here, err)
+	}
+	if got := Place("mysql:x"); got != "" || Absent("mysql:x") {
+		t.Errorf("another kind: got place %q, absent %v", got, Absent("mysql:x"))
+	}
+}
+
 func TestOpenAndBackup(t *testing.T) {
 	dir := t.TempDir()
 	url := "bolt:" + filepath.Join(dir, "doorward.db")
+	if !Absent(url) {
+		t.Error("Absent before there is a store: got false")
+	}
 	observed := 0
 	s, err := Open(t.Context(), url, Options{Observe: func(string, time.Duration, error) { observed++ }})
 	if err != nil {
@@ -43,6 +58,9 @@ func TestOpenAndBackup(t *testing.T) {
 	defer s.Close()
 	if err := s.Update(t.Context(), func(tx authn.Tx) error { return tx.PutUser(authn.User{ID: "u"}) }); err != nil {
 		t.Fatal(err)
+	}
+	if Absent(url) {
+		t.Error("Absent of an open store: got true")
 	}
 	if observed == 0 {
 		t.Error("nothing was observed")

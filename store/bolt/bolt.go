@@ -42,7 +42,7 @@ import (
 
 var (
 	// ErrLocked means that another process has the file open.
-	ErrLocked = errors.New("store is locked: the server is running; stop it or use the admin page")
+	ErrLocked = errors.New("store is locked")
 	// ErrForeign means that the file is not a Doorward store.
 	ErrForeign = errors.New("not a Doorward store")
 	// ErrDamaged means that the file was one and is not whole.

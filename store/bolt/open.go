@@ -120,7 +120,7 @@ func openBolt(path string, readOnly bool) (db *bbolt.DB, err error) {
 	})
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout):
-		return nil, ErrLocked
+		return nil, locked(path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("store: %w: it must be readable and writable by the user that runs this", err)
 	case err != nil:
@@ -128,6 +128,14 @@ func openBolt(path string, readOnly bool) (db *bbolt.DB, err error) {
 	}
 	db.AllocSize = 1 << 20
 	return db, nil
+}
+
+// locked says which file is meant, wherever the reader stands.
+func locked(path string) error {
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return fmt.Errorf("%w: another process has %s open: if it is the server, use it as it is (commands reach it by its socket) or stop it; a second server needs a store.url of its own", ErrLocked, path)
 }
 
 // initialMap is how much address space the file gets from the start. Growing

@@ -187,6 +187,8 @@ func TestLocked(t *testing.T) {
 	_, err := Open(t.Context(), path, Options{})
 	if !errors.Is(err, ErrLocked) {
 		t.Errorf("got %v, want ErrLocked", err)
+	} else if got, want := err.Error(), "store is locked: another process has "+path+" open"; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q and what to do", got, want)
 	}
 	after, _ := os.ReadFile(path)
 	if !bytes.Equal(after, before) {
