@@ -24,24 +24,33 @@ import (
 // over the store opened here. A subcommand cannot tell which.
 type client struct {
 	http  *http.Client
-	live  bool // a server is running
+	place string // of the store, if it was opened here; "" beside a server
 	close func() error
 }
 
-// dial finds the running server of the configured store, or opens the store.
+// dial finds the running server of the configured store, or opens the store. A
+// store that is not there is made only for a command that may begin one: any
+// other stands in the wrong folder, and would find an empty store for ever
+// after.
 func (p *program) dial(ctx context.Context, cfg *loaded) (*client, error) {
 	if c, err := dialSocket(ctx, cfg); c != nil || err != nil {
 		return c, err
 	}
+	place, fresh := store.Place(cfg.Store.URL), store.Absent(cfg.Store.URL)
+	if fresh && !p.begins {
+		return nil, fmt.Errorf("there is no store at %s: run this in the server's folder, or make store.url an absolute path", place)
+	}
 	in, err := open(ctx, cfg, p.env, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), p.stderr)
 	if errors.Is(err, store.ErrLocked) {
-		path, _ := socketPath(cfg.Store.URL)
-		return nil, fmt.Errorf("the store is locked, so a server is running, but nothing answers on %s: run this as the server's user and in its file system, or stop it first", path)
+		return nil, fmt.Errorf("the store is locked, so a server is running, but nothing answers on %s.sock: run this as the server's user and in its file system, or stop it first", place)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &client{http: &http.Client{Transport: memory{in.server.Control()}}, close: in.close}, nil
+	if fresh {
+		fmt.Fprintf(p.stderr, "doorward: there was no store at %s: a new one is made\n", place)
+	}
+	return &client{http: &http.Client{Transport: memory{in.server.Control()}}, place: place, close: in.close}, nil
 }
 
 // dialSocket connects to the running server; nil if none is running.
@@ -64,7 +73,7 @@ func dialSocket(ctx context.Context, cfg *loaded) (*client, error) {
 	probe.Close()
 	t := &http.Transport{DialContext: connect, DisableCompression: true}
 	return &client{
-		http: &http.Client{Transport: t}, live: true,
+		http:  &http.Client{Transport: t},
 		close: func() error { t.CloseIdleConnections(); return nil },
 	}, nil
 }

@@ -57,6 +57,7 @@ type program struct {
 	config  string // --config
 	output  string // --output
 	started bool   // the call was understood: what goes wrong now is no wrong call
+	begins  bool   // the command may make the store where there is none
 }
 
 // These end the program with exitNot or exitUsage; what there was to say is

@@ -33,11 +33,17 @@ func (p *program) password(fromStdin bool) (string, error) {
 		}
 		return password, nil
 	}
-	file, ok := p.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	file, ok := p.terminal()
+	if !ok {
 		return "", nil
 	}
 	return p.askPassword(file)
+}
+
+// terminal is where a person can be asked, if standard input is one.
+func (p *program) terminal() (*os.File, bool) {
+	file, ok := p.stdin.(*os.File)
+	return file, ok && term.IsTerminal(int(file.Fd()))
 }
 
 // askPassword asks twice, since nothing is shown. An empty answer means: make

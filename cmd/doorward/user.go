@@ -31,6 +31,7 @@ type account struct {
 type call struct {
 	*client
 	ctx context.Context
+	cfg *loaded
 }
 
 // withClient makes a subcommand of what is done with a client.
@@ -45,7 +46,7 @@ func (p *program) withClient(do func(*call, []string) error) func(*cobra.Command
 			return err
 		}
 		defer func() { err = errors.Join(err, c.close()) }()
-		return do(&call{c, cmd.Context()}, args)
+		return do(&call{c, cmd.Context(), cfg}, args)
 	}
 }
 
@@ -77,7 +78,11 @@ func (c *client) user(ctx context.Context, login string) (account, error) {
 	}
 	err := c.call(ctx, "GET", "/control/users/"+url.PathEscape(login), nil, &got)
 	if no := (*refused)(nil); errors.As(err, &no) && no.Status == http.StatusNotFound {
-		return account{}, fmt.Errorf("nobody is called %s: doorward user list shows who there is", login)
+		where := ""
+		if c.place != "" {
+			where = " in " + c.place
+		}
+		return account{}, fmt.Errorf("nobody is called %s%s: doorward user list shows who there is", login, where)
 	}
 	return got.User, err
 }
@@ -98,6 +103,7 @@ func (p *program) userAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		p.begins = true // a first admin may be made before the server has run
 		body := map[string]any{"email_verified": verified}
 		if strings.Contains(args[0], "@") {
 			body["email"] = args[0]
@@ -123,6 +129,7 @@ func (p *program) add(c *call, login string, body map[string]any) error {
 	if err := c.call(c.ctx, "POST", "/admin/users", body, &got); err != nil {
 		return err
 	}
+	p.warnOfRoles(c.cfg, got.User.Roles)
 	if body["password"] == nil && got.Password == "" {
 		fmt.Fprintf(p.stdout, "%s is invited by mail to choose a password; roles: %s\n", login, rolesText(got.User.Roles))
 		return nil
@@ -249,27 +256,17 @@ func (c *call) change(login, method, what string, body, out any) error {
 	if err != nil {
 		return err
 	}
-	return c.call(c.ctx, method, "/admin/users/"+url.PathEscape(u.ID)+what, body, out)
-}
-
-func (p *program) userRoles() *cobra.Command {
-	return &cobra.Command{
-		Use: "roles LOGIN a,b", Short: "Give an account these roles and no others; takes effect with the next request", Args: cobra.ExactArgs(2),
-		RunE: p.withClient(func(c *call, args []string) error {
-			roles := splitList(args[1])
-			if err := c.change(args[0], "PATCH", "", map[string]any{"roles": roles}, nil); err != nil {
-				return err
-			}
-			fmt.Fprintf(p.stdout, "%s has the roles: %s\n", args[0], rolesText(roles))
-			return nil
-		}),
+	err = c.call(c.ctx, method, "/admin/users/"+url.PathEscape(u.ID)+what, body, out)
+	if no := (*refused)(nil); errors.As(err, &no) && no.Code == "LAST_ADMIN" {
+		return fmt.Errorf("%s is the only active admin: make someone else one first (doorward user roles LOGIN %s)", login, c.cfg.adminRoles())
 	}
+	return err
 }
 
 func (p *program) userActive(verb string, active bool) *cobra.Command {
 	short, done := "Keep an account from signing in and end its sessions", "is disabled; every session of the account has ended"
 	if active {
-		short, done = "Let a disabled account sign in again", "can sign in again"
+		short, done = "Let a disabled or locked account sign in again: failures counted against it are forgotten", "can sign in again; failures counted against it are forgotten"
 	}
 	return &cobra.Command{
 		Use: verb + " LOGIN", Short: short, Args: cobra.ExactArgs(1),
@@ -277,20 +274,12 @@ func (p *program) userActive(verb string, active bool) *cobra.Command {
 			if err := c.change(args[0], "PATCH", "", map[string]any{"active": active}, nil); err != nil {
 				return err
 			}
-			fmt.Fprintln(p.stdout, args[0], done)
-			return nil
-		}),
-	}
-}
-
-func (p *program) userDelete() *cobra.Command {
-	return &cobra.Command{
-		Use: "delete LOGIN", Short: "Remove an account and everything of it; its names stay taken", Args: cobra.ExactArgs(1),
-		RunE: p.withClient(func(c *call, args []string) error {
-			if err := c.change(args[0], "DELETE", "", nil, nil); err != nil {
-				return err
+			if active {
+				if err := c.change(args[0], "POST", "/unlock", nil, nil); err != nil {
+					return err
+				}
 			}
-			fmt.Fprintln(p.stdout, args[0], "is deleted")
+			fmt.Fprintln(p.stdout, args[0], done)
 			return nil
 		}),
 	}
