@@ -119,8 +119,12 @@ func (p *passwords) exchange(ctx context.Context, stored string, current, next S
 
 // prepare turns a password of any length into the 64 bytes bcrypt gets.
 func prepare(key []byte, password Secret) []byte {
+	return prepareBytes(key, norm.NFC.Bytes([]byte(password.Reveal())))
+}
+
+func prepareBytes(key, secret []byte) []byte {
 	mac := hmac.New(sha512.New384, key)
-	mac.Write(norm.NFC.Bytes([]byte(password.Reveal())))
+	mac.Write(secret)
 	return base64.StdEncoding.AppendEncode(nil, mac.Sum(nil))
 }
 
@@ -139,41 +143,56 @@ func (p *passwords) bcrypt(password Secret, cost int) ([]byte, error) {
 }
 
 // schemes verifies a stored hash by the scheme it names. A verifier returns
-// the bcrypt cost its work was worth, 0 for none. Imported hashes will get
-// rows of their own.
-var schemes = map[string]func(p *passwords, stored string, password Secret) (right bool, cost int){
-	"dw1": (*passwords).verifyDW1,
+// the units its work was worth, 0 for none. All but the first are those of
+// imported hashes, see digest.go.
+var schemes = map[string]func(p *passwords, stored string, password Secret) (right bool, units int){
+	"dw1":           (*passwords).verifyDW1,
+	"dw1w":          (*passwords).verifyWrapped,
+	"2a":            (*passwords).verifyDigest,
+	"2b":            (*passwords).verifyDigest,
+	"2y":            (*passwords).verifyDigest,
+	"5":             (*passwords).verifyDigest,
+	"6":             (*passwords).verifyDigest,
+	"argon2id":      (*passwords).verifyDigest,
+	"pbkdf2-sha256": (*passwords).verifyDigest,
+	"pbkdf2-sha512": (*passwords).verifyDigest,
 }
 
 // verify costs what today's hash costs when the answer is no, whatever is
 // stored: an old hash, none, or one of an unknown scheme cannot be told from a
-// new one by the time a wrong password takes. Only a cost that was lowered
-// shows, until the person next signs in.
+// new one by the time a wrong password takes. What takes more than today's
+// hash shows, until the person next signs in: a cost that was lowered since,
+// or an imported hash with more work in it. And the work of imported schemes
+// that are not bcrypt is an estimate, which another processor may prove wrong
+// by some of what that scheme takes.
 func (p *passwords) verify(stored string, password Secret) bool {
-	right, cost := false, 0
+	right, units := false, 0
 	if v, ok := schemes[schemeOf(stored)]; ok {
-		right, cost = v(p, stored, password)
+		right, units = v(p, stored, password)
 	}
 	if right {
 		return true
 	}
-	if cost == 0 {
+	if units == 0 {
 		p.verifyDW1(p.dummy, password)
 		return false
 	}
-	for _, c := range padding(cost, p.cfg.BcryptCost) {
+	for _, c := range padding(units, p.cfg.BcryptCost) {
 		_, _ = p.bcrypt(password, c) // only the work is of interest
 	}
 	return false
 }
 
-// padding lists the costs at which to hash once more so that work at cost done
-// adds up to work at cost today. Cost c is 2^c units, and
-// 2^c + (2^c + 2^(c+1) + ... + 2^(today-1)) = 2^today.
+// padding lists the costs at which to hash once more so that the units done
+// add up to work at cost today: cost c is 2^c units, so these are the bits of
+// what is missing.
 func padding(done, today int) []int {
 	var costs []int
-	for c := done; c < today; c++ {
-		costs = append(costs, c)
+	missing := 1<<today - done
+	for c := bcrypt.MinCost; c <= today && missing > 0; c++ {
+		if missing&(1<<c) != 0 {
+			costs = append(costs, c)
+		}
 	}
 	return costs
 }
@@ -183,7 +202,7 @@ func schemeOf(stored string) string {
 	return scheme
 }
 
-func (p *passwords) verifyDW1(stored string, password Secret) (right bool, cost int) {
+func (p *passwords) verifyDW1(stored string, password Secret) (right bool, units int) {
 	id, hash, ok := splitDW1(stored)
 	key, known := p.keys[id]
 	if !ok || !known {
@@ -194,7 +213,7 @@ func (p *passwords) verifyDW1(stored string, password Secret) (right bool, cost 
 		return false, 0
 	}
 	p.work.Add(1 << cost)
-	return bcrypt.CompareHashAndPassword(hash, prepare(key, password)) == nil, cost
+	return bcrypt.CompareHashAndPassword(hash, prepare(key, password)) == nil, 1 << cost
 }
 
 // splitDW1 takes "$dw1$k=ID$2a$..." apart into the key's id and bcrypt's part.
@@ -221,5 +240,8 @@ func (p *passwords) outdated(stored string) bool {
 // any more: nobody can sign in with it, and only the operator can mend that.
 func (p *passwords) keyLost(stored string) bool {
 	id, _, ok := splitDW1(stored)
+	if _, wrapped, _, isWrapped := splitWrapped(stored); isWrapped {
+		id, ok = wrapped, true
+	}
 	return ok && p.keys[id] == nil
 }
