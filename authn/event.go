@@ -19,6 +19,7 @@ const (
 	UserEmailVerified   Kind = "user.email_verified"
 	UserEmailChanged    Kind = "user.email_changed"
 	UserUnlocked        Kind = "user.unlocked"
+	UsersExported       Kind = "users.exported"
 	SignInSucceeded     Kind = "sign_in.succeeded"
 	SignInFailed        Kind = "sign_in.failed"
 	SignInLocked        Kind = "sign_in.locked"

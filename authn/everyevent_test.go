@@ -98,6 +98,9 @@ func TestEveryKindOfEvent(t *testing.T) {
 	m.signIn(t, "mal", authn.ModeToken)
 	must(m.DeleteUser(ctx, u.ID, cli))
 
+	_, err = m.ExportUsers(ctx, "", 10, false, cli)
+	must(err)
+
 	// The machine.
 	_, err = m.RotateKeys(ctx, cli)
 	must(err)

@@ -25,6 +25,8 @@ var controlRoutes = []endpoint{
 	{method: "GET", path: "/admin/events", who: operator, serve: byOperator((*Server).allEvents)},
 	{method: "POST", path: "/admin/users/{id}/password", who: operator, serve: byOperator((*Server).setPassword)},
 	{method: "GET", path: "/control/users/{login}", who: operator, serve: (*Server).userByLogin},
+	{method: "POST", path: "/control/import", who: operator, serve: byOperator((*Server).importUsers)},
+	{method: "GET", path: "/control/export", who: operator, serve: byOperator((*Server).exportUsers)},
 	{method: "GET", path: "/control/keys", who: operator, serve: (*Server).listKeys},
 	{method: "POST", path: "/control/keys", who: operator, serve: byOperator((*Server).rotateKeys)},
 	{method: "POST", path: "/control/reload", who: operator, serve: (*Server).reloadConfig},

@@ -108,12 +108,29 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, body)
+	answer, err := c.send(ctx, method, path, "application/json", body)
 	if err != nil {
 		return err
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	defer answer.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("control socket: read the answer: %w", err)
+	}
+	return nil
+}
+
+// send sends body, which may be nil, and returns the body of the answer, which
+// may begin before all of it is sent. What was refused is an error.
+func (c *client) send(ctx context.Context, method, path, contentType string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", contentType)
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
@@ -122,23 +139,17 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 		if errors.As(err, &outer) {
 			err = outer.Err
 		}
-		return fmt.Errorf("control socket: %w", err)
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if resp.StatusCode < 400 {
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode >= 400 {
-		no := &refused{Status: resp.StatusCode}
-		if err := json.NewDecoder(resp.Body).Decode(no); err != nil || no.Detail == "" {
-			no.Detail = resp.Status
-		}
-		return no
+	no := &refused{Status: resp.StatusCode}
+	if err := json.NewDecoder(resp.Body).Decode(no); err != nil || no.Detail == "" {
+		no.Detail = resp.Status
 	}
-	if out == nil {
-		return nil
-	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("control socket: read the answer: %w", err)
-	}
-	return nil
+	return nil, no
 }
 
 // memory carries requests to a handler in this process.
