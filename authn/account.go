@@ -30,7 +30,8 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 		e.Add("email", "required", "give an email address")
 	}
 	u := s.newPerson(&e, NewUser{Email: r.Email, Username: r.Username, Name: r.Name, Roles: cfg.DefaultRoles})
-	cfg.Username.checkReserved(&e, u.Username)
+	cfg.Username.checkReserved(&e, "username", u.Username)
+	cfg.checkOwnName(&e, u.Name)
 	cfg.Password.checkNewPassword(&e, "password", r.Password, u)
 	checkMode(&e, r.Mode)
 	if err := e.OrNil(); err != nil {
@@ -58,6 +59,9 @@ func (s *Service) askToRegister(ctx context.Context, p *PendingUser, c Client) e
 		if err := tx.NamesFree(p.Username, ""); err != nil {
 			return err
 		}
+		if err := ownNameFree(tx, p.Name, ""); err != nil {
+			return err
+		}
 		return tx.PutOutgoing(o)
 	})
 }
@@ -72,6 +76,9 @@ func (s *Service) register(ctx context.Context, u User, m Mode, c Client, now ti
 	err := s.Store.Update(ctx, func(tx Tx) error {
 		u = person
 		if err := tx.PutUser(u); err != nil {
+			return err
+		}
+		if err := ownNameFree(tx, u.Name, u.ID); err != nil {
 			return err
 		}
 		a := Actor{ID: u.ID, Client: c}
@@ -157,6 +164,7 @@ func (s *Service) Users(ctx context.Context, q UserQuery) (page UserPage, err er
 func (s *Service) SetName(ctx context.Context, id Identity, name string, c Client) (User, error) {
 	var e InputError
 	name = checkName(&e, name)
+	s.Config.Accounts.checkOwnName(&e, name)
 	if err := e.OrNil(); err != nil {
 		return User{}, err
 	}
@@ -165,6 +173,9 @@ func (s *Service) SetName(ctx context.Context, id Identity, name string, c Clien
 	err := s.Store.Update(ctx, func(tx Tx) (err error) {
 		u, err = signedInUser(tx, id, now)
 		if err != nil || u.Name == name {
+			return err
+		}
+		if err := ownNameFree(tx, name, u.ID); err != nil {
 			return err
 		}
 		u.Name, u.UpdatedAt = name, now

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -40,15 +41,57 @@ func (c UsernameConfig) checkUsername(e *InputError, username string) {
 		e.Add("username", "too_short", fmt.Sprintf("use at least %d characters", c.Min))
 	case n > c.Max:
 		e.Add("username", "too_long", fmt.Sprintf("use at most %d characters", c.Max))
+	case isID(strings.ToLower(username)) && username[0] == '0':
+		// Where somebody has no username, backends are told the id in its place.
+		// An id begins with the time in milliseconds: with 0 until the year 2248.
+		e.Add("username", "format", "choose another username: this one looks like the id of an account")
 	}
 }
 
-// checkReserved notes a username nobody may take for themself.
-func (c UsernameConfig) checkReserved(e *InputError, username string) {
-	same := func(word string) bool { return strings.EqualFold(word, username) }
-	if slices.ContainsFunc(c.Reserved, same) {
-		e.Add("username", "reserved", "choose another username: this one is reserved")
+// checkReserved notes a name nobody may take for themself.
+func (c UsernameConfig) checkReserved(e *InputError, field, name string) {
+	plain := bareName(name)
+	if plain != "" && slices.ContainsFunc(c.Reserved, func(word string) bool { return bareName(word) == plain }) {
+		e.Add(field, "reserved", "choose another: this one is reserved")
 	}
+}
+
+// bareName is a name without what the eye passes over: case, compatibility
+// forms, space and punctuation. "Ad-Min." is admin.
+func bareName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1
+	}, cases.Fold().String(norm.NFKC.String(name)))
+}
+
+// checkOwnName notes what is wrong with what somebody wants to be called. It
+// goes to backends beside the username, and some show or even believe it: it
+// must not be an address, nor one of the reserved words. Whether it is
+// somebody's username, ownNameFree says.
+func (c AccountConfig) checkOwnName(e *InputError, name string) {
+	if strings.Contains(norm.NFKC.String(name), "@") {
+		e.Add("name", "format", "leave out the @: a name is not an address")
+	}
+	c.Username.checkReserved(e, "name", name)
+}
+
+// ownNameFree is an InputError if name is the username of anybody but self.
+func ownNameFree(tx Tx, name, self string) error {
+	plain, kind := plainLogin(name)
+	if kind != loginUsername {
+		return nil
+	}
+	u, err := tx.UserByUsername(plain)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && u.ID == self:
+		return nil
+	case err != nil:
+		return err
+	}
+	return &InputError{[]FieldError{{"name", "taken", "choose another name: this one is somebody's username"}}}
 }
 
 // checkEmail returns the address as it is kept, noting what is wrong with it.

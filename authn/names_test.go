@@ -136,7 +136,7 @@ func TestCheckUsername(t *testing.T) {
 	}
 	for _, word := range []string{"admin", "ADMIN", "Root"} {
 		var e InputError
-		cfg.checkReserved(&e, word)
+		cfg.checkReserved(&e, "username", word)
 		if got := codes(&e); got != "reserved" {
 			t.Errorf("checkReserved(%q): %q, want reserved", word, got)
 		}
