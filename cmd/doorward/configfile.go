@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -36,16 +34,13 @@ func readFile(data []byte, base Config) *document {
 	return d
 }
 
-// yamlLine finds the line in an error of the YAML library.
-var yamlLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)$`)
-
 // parse reads the one YAML document in data; nil if it is empty or not YAML.
 func (d *document) parse(data []byte) *yaml.Node {
 	in := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := in.Decode(&doc); err != nil {
 		if !errors.Is(err, io.EOF) {
-			d.syntax(err)
+			d.syntax(data, err)
 		}
 		return nil
 	}
@@ -53,16 +48,6 @@ func (d *document) parse(data []byte) *yaml.Node {
 		d.add("", more.Line, "holds more than one YAML document: keep one and remove the line ---")
 	}
 	return doc.Content[0]
-}
-
-func (d *document) syntax(err error) {
-	line, message := 0, err.Error()
-	if m := yamlLine.FindStringSubmatch(message); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		message = m[2]
-	}
-	d.add("", line, "is not YAML: "+message)
-	d.unread = true
 }
 
 func (d *document) add(path string, line int, message string) {
