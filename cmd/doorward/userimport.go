@@ -59,6 +59,7 @@ each: count on a few a second.`,
 		if dryRun {
 			query.Set("dry_run", "true")
 		}
+		p.begins = true // people are often moved in before the server has run
 		return p.withClient(func(c *call, _ []string) error {
 			answer, err := c.send(c.ctx, "POST", "/control/import?"+query.Encode(), "application/octet-stream", in)
 			if err != nil {
