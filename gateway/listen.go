@@ -54,7 +54,9 @@ func (s *Server) Run(ctx context.Context, ls Listeners) error {
 func (s *Server) drain(failed <-chan error) {
 	s.draining.Store(true)
 	wait := s.Config.Server.Timeouts.Drain
-	s.Log.Info("stopping", "drain", wait, "shutdown", s.Config.Server.Timeouts.Shutdown)
+	streams := len(s.streams.list())
+	s.Log.Info("stopping", "drain", wait.String(), "shutdown", s.Config.Server.Timeouts.Shutdown.String(),
+		"requests", max(0, int(s.underWay.Load())-streams), "streams", streams)
 	if wait <= 0 {
 		return
 	}

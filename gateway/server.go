@@ -47,6 +47,7 @@ type Server struct {
 	warned   warnedPeers
 	streams  *streams
 	started  time.Time
+	underWay atomic.Int64 // requests, streams among them
 	draining atomic.Bool
 }
 
@@ -121,7 +122,9 @@ func (s *Server) handle(rw http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(withExchange(r.Context(), x))
 	w.pace(r)
 
-	defer s.account(w, r, x) // outermost: also for what panics
+	s.underWay.Add(1)
+	defer s.underWay.Add(-1)
+	defer s.account(w, r, x) // outside the rest: also for what panics
 	defer s.rescue(w, r)
 	if err := s.serve(w, r, x); err != nil && err != errAnswered {
 		s.fail(w, r, err)

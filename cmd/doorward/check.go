@@ -36,6 +36,9 @@ func (p *program) check() error {
 	if err != nil {
 		return err
 	}
+	if warning := cfg.portsApart(); warning != "" {
+		fmt.Fprintln(p.stderr, "doorward: "+warning)
+	}
 	fmt.Fprintf(p.stdout, "%s is valid\n", cfg.file)
 	for _, h := range compiled.Hidden() {
 		fmt.Fprintln(p.stdout, cfg.hidden(h))

@@ -87,6 +87,15 @@ func (l *lines) Flush() error {
 	return l.w.Flush()
 }
 
+// hushed takes what libraries print through the standard logger. net/http repeats
+// there what a backend or a stranger sent, so only that it spoke is noted.
+type hushed struct{ log *slog.Logger }
+
+func (h hushed) Write(line []byte) (int, error) {
+	h.log.Debug("a library printed a line, not shown: it may repeat what a backend sent", "bytes", len(line))
+	return len(line), nil
+}
+
 // prompt is a handler after which nothing waits, unless it was an access line
 // like any other. What waited goes out first: lines stay in order.
 type prompt struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"log"
 	"strings"
 	"sync"
 	"testing"
@@ -84,3 +85,16 @@ func TestAccessLinesDoNotWaitForever(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// What net/http prints by the standard logger may hold what a backend sent.
+func TestHushed(t *testing.T) {
+	for level, want := range map[string]int{"info": 0, "debug": 1} {
+		var to page
+		b := openLog(&to, gateway.LogConfig{Level: level, Format: "text"})
+		log.New(hushed{b.Logger}, "", 0).Print("Unsolicited response: do-not-print-me")
+		b.Close()
+		if text := to.text.String(); strings.Count(text, "\n") != want || strings.Contains(text, "do-not-print-me") {
+			t.Errorf("level %s: got %q, want %d lines without what was printed", level, text, want)
+		}
+	}
+}

@@ -44,8 +44,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	return p.exit(err)
+	called, err := root.ExecuteContextC(ctx)
+	return p.exit(called, err)
 }
 
 // program is one call of the command.
@@ -90,8 +90,8 @@ func (p *program) command() *cobra.Command {
 	return root
 }
 
-// exit says what went wrong and returns the code for it.
-func (p *program) exit(err error) int {
+// exit says what went wrong with the command and returns the code for it.
+func (p *program) exit(called *cobra.Command, err error) int {
 	var usage usageError
 	var config *configError
 	switch {
@@ -105,7 +105,11 @@ func (p *program) exit(err error) int {
 		fmt.Fprintln(p.stderr, config)
 		return exitUsage
 	case errors.As(err, &usage), !p.started:
-		fmt.Fprintf(p.stderr, "doorward: %v\nTry 'doorward --help'.\n", err)
+		fmt.Fprintf(p.stderr, "doorward: %v\n", err)
+		if !called.HasSubCommands() {
+			fmt.Fprintf(p.stderr, "Usage: %s\n", called.UseLine())
+		}
+		fmt.Fprintf(p.stderr, "Try '%s --help'.\n", called.CommandPath())
 		return exitUsage
 	default:
 		fmt.Fprintf(p.stderr, "doorward: %v\n", err)

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the transcripts in testdata/script. Beside testscript's own
 // commands they have
 //
-//	serve          start the server and wait until it is ready; $URL is where
+//	serve          start the server and wait until it is ready; $URL is where,
+//	               and $LISTEN and $OPS what it listens on
 //	stop           send SIGTERM, wait for its end, and print its log
 //	! stop         the same, with a second signal once it is stopping
 //	wait-log TEXT  wait for a line of its log with the text
@@ -123,6 +124,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	first, _, _ := strings.Cut(s.text(), "\n")
 	ts.Check(json.Unmarshal([]byte(first), &ready))
 	ts.Setenv("URL", "http://"+ready.Listen)
+	ts.Setenv("LISTEN", ready.Listen)
 	ts.Setenv("OPS", ready.Ops)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"os"
 	"os/signal"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/doorward/doorward/authn"
 	"github.com/doorward/doorward/gateway"
+	"github.com/doorward/doorward/store"
 )
 
 func (p *program) serveCommand() *cobra.Command {
@@ -36,7 +38,13 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	log := openLog(p.stderr, cfg.Log)
 	defer log.Close()
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(hushed{log.Logger})
+	defer stdlog.SetOutput(os.Stderr)
 	in, err := open(ctx, cfg, p.env, log.Logger, log.lines)
+	if errors.Is(err, store.ErrLocked) {
+		return errors.Join(err, cfg.portTaken())
+	}
 	if err != nil {
 		return err
 	}
@@ -58,7 +66,11 @@ func (in *instance) ready(ctx context.Context, on gateway.Listeners) {
 	in.log.Info("ready", "listen", on.Public.Addr().String(), "ops_listen", ops,
 		"public_url", in.cfg.Server.PublicURL, "routes", len(in.cfg.Routes),
 		"registration", in.cfg.Accounts.Registration, "mail", in.cfg.Mail.way())
+	in.log.Info("store", "file", store.Place(in.cfg.Store.URL))
 	for _, warning := range in.cfg.warnings {
+		in.log.Warn(warning)
+	}
+	if warning := in.cfg.portsApart(); warning != "" {
 		in.log.Warn(warning)
 	}
 	in.record(ctx, authn.ConfigLoaded, authn.Actor{}, map[string]string{"file": in.cfg.file})
@@ -80,6 +92,9 @@ func (in *instance) serve(ctx context.Context, on gateway.Listeners, signals <-c
 	for {
 		select {
 		case err := <-ended:
+			if err == nil {
+				in.log.Info("stopped")
+			}
 			return err
 		case s := <-signals:
 			switch {
@@ -135,11 +150,27 @@ func listen(cfg *loaded, log *logbook) (on gateway.Listeners, err error) {
 	return on, nil
 }
 
+// portTaken is why the public port could not be had either; nil if it could.
+func (l *loaded) portTaken() error {
+	probe, err := net.Listen("tcp", l.Server.Listen)
+	if err != nil {
+		return l.cannotListen("server.listen", l.Server.Listen, err)
+	}
+	return probe.Close()
+}
+
 // cannotListen says which key to change.
 func (l *loaded) cannotListen(key, address string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s: something else listens on %s already: stop it, or change %s (%s, or %s)", key, address, key, l.place(key), envName(key))
+		where, follow := l.place(key), ""
+		if where != envName(key) {
+			where += ", or " + envName(key)
+		}
+		if key == "server.listen" {
+			follow = fmt.Sprintf(", and the port of server.public_url (%s) with it", l.place("server.public_url"))
+		}
+		return fmt.Errorf("%s: something else listens on %s already: stop it, or change %s (%s)%s", key, address, key, where, follow)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%s: only root may listen on %s: choose a port above 1023 (%s)", key, address, l.place(key))
 	}

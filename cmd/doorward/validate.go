@@ -71,6 +71,28 @@ func (l *loaded) readCertificates(add func(path, message string)) {
 	}
 }
 
+// portsApart warns that people on this machine are sent to a port at which the
+// server does not listen; "" if they are not. It may be meant: a container's
+// port has another number outside.
+func (l *loaded) portsApart() string {
+	u, err := url.Parse(l.Server.PublicURL)
+	_, listen, bad := net.SplitHostPort(l.Server.Listen)
+	if err != nil || bad != nil || listen == "0" || !loopback(l.Server.PublicURL) {
+		return ""
+	}
+	public := u.Port()
+	if public == "" {
+		public = u.Scheme // a service name, as in listen
+	}
+	a, _ := net.LookupPort("tcp", public)
+	b, _ := net.LookupPort("tcp", listen)
+	if a == b {
+		return ""
+	}
+	return fmt.Sprintf("server.public_url (%s) leads to port %d of this machine and server.listen (%s) is port %d: links, redirects and cookies are for the first; change one of them, unless something passes that port on",
+		l.place("server.public_url"), a, l.place("server.listen"), b)
+}
+
 // wrong says what is wrong with the store's URL, "" if nothing is.
 func (c StoreConfig) wrong() string {
 	if _, err := store.Path(c.URL); err != nil {
