@@ -49,13 +49,35 @@ func (s *Server) match(r *http.Request, x *exchange) error {
 		x.route = x.live.routes[x.match.Rule].label
 	}
 	if x.match.Code == policy.Allowed {
-		return nil
+		return s.sameHost(r, x)
 	}
 	no := refuse(Code(x.match.Code))
 	if x.match.Code == policy.MethodNotAllowed {
 		no.header = http.Header{"Allow": {strings.Join(x.match.Methods(), ", ")}}
 	}
 	return no
+}
+
+// sameHost refuses a request that would be sent under another host than the one
+// that was judged. Only an absolute-form target names a host of its own. Under
+// HTTP/1 net/http has put that one in Host's place (RFC 9112, 3.2.2).
+func (s *Server) sameHost(r *http.Request, x *exchange) error {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		return nil // judged by Host itself
+	}
+	if sent := x.live.policy.Match(policy.Request{Method: r.Method, Host: r.Host, Target: "/"}); sent.Host != x.match.Host {
+		return refuse("BAD_REQUEST")
+	}
+	return nil
+}
+
+// refuseTarget refuses what is no path under HTTP/2 and later: there the host
+// has a field of its own, :authority, and a URI in :path would bring a second.
+func (s *Server) refuseTarget(_ *answer, r *http.Request, _ *exchange) error {
+	if r.ProtoMajor < 2 || strings.HasPrefix(r.RequestURI, "/") {
+		return nil
+	}
+	return refuse("BAD_REQUEST")
 }
 
 // dropForeign takes the cookies off a request that a page of another site made

@@ -89,6 +89,7 @@ var chain = [...]func(*Server, *answer, *http.Request, *exchange) error{
 	(*Server).number,       // the request id, so that everything after can be found in the log
 	(*Server).sanitise,     // before anything reads a header: what a client may not say is gone
 	(*Server).refuseMethod, // CONNECT and TRACE mean something else to a proxy
+	(*Server).refuseTarget, // one request, one host: before anything is judged by either
 	(*Server).requireHTTPS, // before a credential is looked at: it must not travel in clear
 }
 
