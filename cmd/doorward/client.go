@@ -37,6 +37,9 @@ func (p *program) dial(ctx context.Context, cfg *loaded) (*client, error) {
 		return c, err
 	}
 	place, fresh := store.Place(cfg.Store.URL), store.Absent(cfg.Store.URL)
+	if fresh && p.rehearses {
+		return p.rehearse(ctx, cfg)
+	}
 	if fresh && !p.begins {
 		return nil, fmt.Errorf("there is no store at %s: run this in the server's folder, or make store.url an absolute path", place)
 	}

@@ -58,6 +58,8 @@ type program struct {
 	output  string // --output
 	started bool   // the call was understood: what goes wrong now is no wrong call
 	begins  bool   // the command may make the store where there is none
+
+	rehearses bool // the command changes nothing: where there is no store an empty one elsewhere will do
 }
 
 // These end the program with exitNot or exitUsage; what there was to say is

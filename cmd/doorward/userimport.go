@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -55,11 +58,11 @@ each: count on a few a second.`,
 				return usageError{fmt.Errorf("%s could be anything: say --format csv, jsonl or htpasswd", args[0])}
 			}
 		}
+		p.begins, p.rehearses = !dryRun, dryRun // people are often moved in before the server has run
 		query := url.Values{"format": {format}}
 		if dryRun {
 			query.Set("dry_run", "true")
 		}
-		p.begins = true // people are often moved in before the server has run
 		return p.withClient(func(c *call, _ []string) error {
 			answer, err := c.send(c.ctx, "POST", "/control/import?"+query.Encode(), "application/octet-stream", in)
 			if err != nil {
@@ -70,6 +73,21 @@ each: count on a few a second.`,
 		})(cmd, args)
 	}
 	return cmd
+}
+
+// rehearse opens an empty store that is gone afterwards.
+func (p *program) rehearse(ctx context.Context, cfg *loaded) (*client, error) {
+	folder, err := os.MkdirTemp("", "doorward-*")
+	if err != nil {
+		return nil, err
+	}
+	cfg.Store.URL = "bolt:" + filepath.Join(folder, "rehearsal.db")
+	in, err := open(ctx, cfg, p.env, slog.New(slog.DiscardHandler), io.Discard)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	end := func() error { return errors.Join(in.close(), os.RemoveAll(folder)) }
+	return &client{http: &http.Client{Transport: memory{in.server.Control()}}, close: end}, nil
 }
 
 // importFile opens a file, or standard input for "-".
