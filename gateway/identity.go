@@ -67,21 +67,32 @@ func rolesOf(id *authn.Identity, _ bool) string {
 	return strings.Join(slices.Sorted(slices.Values(id.User.Roles)), ",")
 }
 
-// steering is what other gateways and frameworks believe about the request: its
-// real path, method, address or sender. It is dropped unless a trusted proxy
-// says it, or the route keeps it. Names are folded; a final * stands for any
-// rest.
-var steering = []string{
-	"x-forwarded-*", "forwarded", "forwarded-for", "x-forwarded", "forwarded-proto",
-	"x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "x-true-client-ip", "cf-connecting-ip", "cf-connecting-ipv6",
-	"fastly-client-ip", "x-cluster-client-ip", "x-originating-ip", "x-remote-ip", "x-remote-addr", "x-remote-user", "x-envoy-external-address", "x-appengine-user-ip",
-	"x-original-*", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override", "x-http-host-override", "x-host", "x-proxyuser-ip",
-	"x-accel-redirect", "x-sendfile", "x-scheme", "x-url-scheme", "front-end-https", "x-tls-client-cert", "x-ssl-*", "ssl-*", "x-client-cert",
-	"remote-*", "x-auth-request-*", "x-middleware-subrequest*", "x-middleware-rewrite", "x-middleware-next", "x-middleware-override-headers", "x-middleware-set-cookie", "proxy",
+// vouched is what a proxy states about the connection it accepted. A trusted
+// peer may say it, spelled exactly so: another spelling is one its proxy did not
+// know and handed on from whoever wrote it.
+var vouched = []string{
+	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-By",
+	"X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info", "X-Forwarded-Client-Cert", "X-Forwarded", "Forwarded-For", "Forwarded-Proto",
+	"X-Real-IP", "X-Client-IP", "Client-IP", "True-Client-IP", "X-True-Client-IP", "CF-Connecting-IP", "CF-Connecting-IPv6", "Fastly-Client-IP", "X-Cluster-Client-IP",
+	"X-Originating-IP", "X-ProxyUser-IP", "X-Envoy-External-Address", "X-Scheme", "X-URL-Scheme", "Front-End-Https",
 }
 
-// nameSet is header names compared as backends compare them: CGI and WSGI turn
-// every odd byte into an underscore, so X_Forwarded.User is X-Forwarded-User.
+// steering is what makes a backend take a request for another one: another path,
+// method, host or person, or an instruction from within. A proxy in front hands
+// on what it does not know, so these are dropped whoever sends them, unless the
+// route keeps them. Names are folded; a final * stands for any rest. What is
+// vouched for is no part of it.
+var steering = []string{
+	"x-original-*", "x-rewrite-*", "x-forwarded-*", "script-name", "x-script-name", "script-filename", "path-info", "path-translated", "request-uri", "x-request-uri", "x-waws-unencoded-url", // path
+	"x-http-method*", "x-method-override", "x-http-host-override", "x-http-path-override", "x-host", // method, host
+	"remote-*", "x-remote-*", "x-auth-request-*", "x-webauth-*", "x-goog-iap-*", "x-goog-authenticated-user-*", "x-ms-client-principal*", "x-amzn-oidc-*", "x-appengine-*", // person
+	"ssl-*", "x-ssl-*", "x-arr-*", "client-cert*", "x-client-cert*", "x-tls-client-cert*", // the person's certificate
+	"x-accel-*", "x-sendfile*", "x-lighttpd-send-file", "x-middleware-*", "x-envoy-*", "wl-proxy-*", "proxy*", // from within
+	"forwarded", // says what X-Forwarded-* says, and nobody here adds to it
+}
+
+// nameSet is header names compared as the least careful backend compares them:
+// X_Forwarded.User and XForwardedUser are X-Forwarded-User.
 type nameSet struct {
 	names  map[string]bool
 	starts []string
@@ -135,10 +146,12 @@ func (s *nameSet) has(folded []byte) bool {
 
 // identitySet is one configuration's identity headers.
 type identitySet struct {
-	ours     nameSet // every name we could send: never taken from a client
-	steering nameSet // dropped unless the peer is trusted
-	kept     nameSet // wanted by some route's keep_headers
-	emails   bool    // an unverified email may be sent: verification is off
+	ours     nameSet         // every name we could send: never taken from a client
+	vouched  nameSet         // taken from a trusted peer
+	spelled  map[string]bool // how, in net/http's form
+	steering nameSet         // taken from nobody
+	kept     map[string]bool // wanted by some route's keep_headers, in net/http's form
+	emails   bool            // an unverified email may be sent: verification is off
 	headers  []identityField
 }
 
@@ -156,7 +169,13 @@ func newIdentitySet(cfg Config) (*identitySet, error) {
 	if !ok {
 		return nil, fmt.Errorf("identity.preset %q is none of forwarded, remote, x-auth-request, none", cfg.Identity.Preset)
 	}
-	set := &identitySet{emails: cfg.EmailVerification == "off", steering: newNameSet(steering...), ours: newNameSet(identityNames(cfg)...)}
+	set := &identitySet{
+		ours: newNameSet(identityNames(cfg)...), vouched: newNameSet(vouched...), steering: newNameSet(steering...),
+		spelled: make(map[string]bool), kept: make(map[string]bool), emails: cfg.EmailVerification == "off",
+	}
+	for _, name := range vouched {
+		set.spelled[http.CanonicalHeaderKey(name)] = true
+	}
 	for _, h := range slices.Concat(preset, cfg.Identity.Headers) {
 		value, ok := identityValues[h.Value]
 		if !ok {
@@ -164,11 +183,11 @@ func newIdentitySet(cfg Config) (*identitySet, error) {
 		}
 		set.headers = append(set.headers, identityField{http.CanonicalHeaderKey(h.Name), value})
 	}
-	var kept []string
 	for _, route := range cfg.Routes {
-		kept = append(kept, route.KeepHeaders...)
+		for _, name := range route.KeepHeaders {
+			set.kept[http.CanonicalHeaderKey(name)] = true
+		}
 	}
-	set.kept = newNameSet(kept...)
 	return set, nil
 }
 
@@ -186,39 +205,61 @@ func identityNames(cfg Config) []string {
 	return names
 }
 
-// stripInbound removes from a request what its sender may not say: the identity
-// headers whoever sends them, the steering ones unless a trusted proxy does.
-// What some route keeps is held until the route is known.
+// stripInbound removes from a request what its sender may not say. What some
+// route keeps, under exactly this name, is held until the route is known.
 func (s *Server) stripInbound(h http.Header, x *exchange) {
 	set := x.live.identity
-	var room [maxFolded]byte
 	for key, values := range h {
-		folded := foldName(key, &room)
-		switch {
-		case set.ours.has(folded):
-			delete(h, key)
-		case x.trusted || !set.steering.has(folded):
-		default:
-			delete(h, key)
-			if set.kept.has(folded) {
-				if x.held == nil {
-					x.held = make(http.Header)
-				}
-				x.held[key] = values
+		if set.passes(key, x.trusted) {
+			continue
+		}
+		delete(h, key)
+		if set.kept[key] {
+			if x.held == nil {
+				x.held = make(http.Header)
 			}
+			x.held[key] = values
 		}
 	}
 }
 
+// passes reports whether a client's header may go on. A name with an odd byte
+// never does: CGI, WSGI and PHP make it an underscore and the name another's,
+// and gunicorn takes SCRIPT_NAME off the path that was judged.
+func (set *identitySet) passes(key string, trusted bool) bool {
+	if !isPlainName(key) {
+		return false
+	}
+	var room [maxFolded]byte
+	switch folded := foldName(key, &room); {
+	case set.ours.has(folded):
+		return false
+	case set.vouched.has(folded):
+		return trusted && set.spelled[key]
+	default:
+		return !set.steering.has(folded)
+	}
+}
+
+// isPlainName reports whether a header's name is letters, digits and hyphens.
+func isPlainName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
 // giveBack returns to the outgoing header what was held and this route keeps.
 func (set *identitySet) giveBack(out http.Header, x *exchange, keep []string) {
-	if len(x.held) == 0 || len(keep) == 0 {
+	if len(x.held) == 0 {
 		return
 	}
-	wanted := newNameSet(keep...)
-	var room [maxFolded]byte
-	for key, values := range x.held {
-		if wanted.has(foldName(key, &room)) {
+	for _, name := range keep {
+		key := http.CanonicalHeaderKey(name)
+		var room [maxFolded]byte
+		if values := x.held[key]; values != nil && !set.ours.has(foldName(key, &room)) {
 			out[key] = values
 		}
 	}

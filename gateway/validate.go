@@ -394,6 +394,8 @@ func (v *validation) route(path string, r Route, upstreams []Upstream, ours name
 			v.add(at, "%q is not a header's name", name)
 		case ours.has([]byte(folded)):
 			v.add(at, "%s says who a request is from, so it is never taken from a client: remove it", http.CanonicalHeaderKey(name))
+		case !isPlainName(name) && reservedHeaders.has([]byte(folded)):
+			v.add(at, "%s reads as %s to many backends, and that is not the client's to say: remove it", name, strings.Map(plainByte, name))
 		}
 	}
 	for i, token := range r.Upgrades {
@@ -401,6 +403,14 @@ func (v *validation) route(path string, r Route, upstreams []Upstream, ours name
 			v.add(fmt.Sprintf("%supgrades[%d]", path, i), `%q cannot be passed on safely: write websocket, or [] for none`, token)
 		}
 	}
+}
+
+// plainByte is what a careless reader makes of a byte of a header's name.
+func plainByte(c rune) rune {
+	if c < 0x80 && isPlainName(string(c)) {
+		return c
+	}
+	return '-'
 }
 
 func namesOf(upstreams []Upstream) string {

@@ -34,7 +34,7 @@ func TestValidConfigurations(t *testing.T) {
 			}
 		},
 		"route": func(c *Config) {
-			c.Routes[0].Login, c.Routes[0].KeepHeaders, c.Routes[0].Upgrades = "401", []string{"X-Real-IP"}, []string{"WebSocket"}
+			c.Routes[0].Login, c.Routes[0].KeepHeaders, c.Routes[0].Upgrades = "401", []string{"X-Real-IP", "my_tenant"}, []string{"WebSocket"}
 		},
 	} {
 		cfg := testConfig("http://localhost:8080")
@@ -129,6 +129,8 @@ func TestInvalidConfigurations(t *testing.T) {
 		{"routes[1].limit", "count", func(c *Config) { c.Routes[1].Limit = Rate{N: -1, Per: time.Second} }},
 		{"routes[1].keep_headers[0]", "remove it", func(c *Config) { c.Routes[1].KeepHeaders = []string{"x-forwarded-user"} }},
 		{"routes[1].keep_headers[0]", "remove it", func(c *Config) { c.Routes[1].KeepHeaders = []string{"Remote_User"} }},
+		{"routes[1].keep_headers[0]", "reads as X-Forwarded-For", func(c *Config) { c.Routes[1].KeepHeaders = []string{"X_Forwarded_For"} }},
+		{"routes[1].keep_headers[0]", "reads as transfer-encoding", func(c *Config) { c.Routes[1].KeepHeaders = []string{"transfer.encoding"} }},
 		{"routes[1].keep_headers[0]", "not a header", func(c *Config) { c.Routes[1].KeepHeaders = []string{"X-*"} }},
 		{"routes[1].upgrades[0]", "websocket", func(c *Config) { c.Routes[1].Upgrades = []string{"h2c"} }},
 		{"routes", "/**", func(c *Config) { c.Routes = nil }},
