@@ -180,7 +180,7 @@ func (c *compiler) checkMethods(i int, methods []string) {
 		switch {
 		case !token(m):
 			c.problem(i, "methods", "%q is not a method; write one like GET", m)
-		case m != strings.ToUpper(m) && slices.Contains(usualMethods, strings.ToUpper(m)):
+		case lowerCase(m):
 			c.problem(i, "methods", "methods are case sensitive; write %s for %q", strings.ToUpper(m), m)
 		}
 	}

@@ -52,6 +52,7 @@ func TestProblems(t *testing.T) {
 		{"method twice in one rule", []Rule{with("/a", "GET", "GET")}, "methods", "GET is listed twice"},
 		{"GET and HEAD", []Rule{with("/a", "GET", "HEAD"), with("/a", "POST"), open("/a")}, "", ""},
 		{"lower case method", []Rule{with("/a", "get")}, "methods", `write GET for "get"`},
+		{"lower case in a method of one's own", []Rule{with("/a", "M-Search")}, "methods", `write M-SEARCH for "M-Search"`},
 		{"no method", []Rule{with("/a", "GET /x")}, "methods", `"GET /x" is not a method`},
 		{"methods empty", []Rule{{Path: "/a", Methods: []string{}, Allow: Allow{Audience: Anyone}}}, "methods", "leave it out for every method"},
 		{"no allow", []Rule{{Path: "/a"}}, "allow", "allow is missing and there is no default"},

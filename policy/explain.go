@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Explanation is a Decision with its reasons, for `doorward explain`.
@@ -126,6 +127,9 @@ func (p *Policy) malformed(r Request) string {
 			return "the host is not a host name"
 		}
 		return "the target is neither a path that starts with / nor an http or https URL with a host name"
+	}
+	if lowerCase(r.Method) {
+		return fmt.Sprintf("the method %q has a lower-case letter: some servers take it for %s, which rules judge apart", r.Method, strings.ToUpper(r.Method))
 	}
 	path, f := scan(target)
 	switch {

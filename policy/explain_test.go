@@ -91,6 +91,7 @@ func TestExplainSays(t *testing.T) {
 		{"climbs", p, "GET", "/x%2f..%2f../..", "admin", "climbs above the root"},
 		{"bad byte", p, "GET", "/x\\y", "admin", "a byte or a broken escape"},
 		{"too long", p, "GET", "/" + strings.Repeat("a", maxPath), "admin", "longer than 8192 bytes"},
+		{"lower-case method", p, "pOST", "/api/x", "user", `the method "pOST" has a lower-case letter: some servers take it for POST`},
 		{"no path", p, "GET", "x:admin", "admin", "neither a path that starts with / nor"},
 	}
 	for _, tt := range tests {

@@ -29,6 +29,8 @@
 // asked: host.go. Who `allow` admits: allow.go.
 package policy
 
+import "strings"
+
 // Rule is one line of the route table as far as deciding goes.
 type Rule struct {
 	Host     string   `yaml:"host"`
@@ -120,7 +122,7 @@ func (p *Policy) Match(r Request) Match {
 	m.policy, m.Host, m.Target = p, host, target
 	path, form := scan(target)
 	switch {
-	case form.malformed:
+	case form.malformed || lowerCase(r.Method):
 		m.Code = Malformed
 	case form.plain:
 		m.plain(p.zone(host), path, r.Method, form.upper)
@@ -129,6 +131,10 @@ func (p *Policy) Match(r Request) Match {
 	}
 	return m
 }
+
+// lowerCase refuses post, which no rule names: gunicorn, Django and Symfony make
+// it POST, which some rule may guard.
+func lowerCase(method string) bool { return strings.ToUpper(method) != method }
 
 // plain judges a path that every reader reads alike, but for its case.
 func (m *Match) plain(z *zone, path, method string, upper bool) {

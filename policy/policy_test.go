@@ -55,6 +55,7 @@ func TestMatchSays(t *testing.T) {
 		{"absolute-form without path", "GET", "", "https://h.test?b", 0, Allowed, "h.test", "/?b", "DELETE GET HEAD OPTIONS PATCH POST PUT"},
 		{"methods", "GET", "h.test", "/items", 1, Allowed, "h.test", "/items", "GET HEAD POST"},
 		{"method not allowed", "OPTIONS", "h.test", "/none", -1, MethodNotAllowed, "h.test", "/none", "PUT"},
+		{"lower-case method", "put", "h.test", "/none", -1, Malformed, "h.test", "/none", ""},
 		{"malformed", "GET", "h.test", "/%", -1, Malformed, "h.test", "/%", ""},
 		{"bad host", "GET", "h test", "/", -1, Malformed, "", "", ""},
 		{"our prefix", "GET", "h.test", "/auth/x", -1, InsufficientRole, "h.test", "/auth/x", ""},
