@@ -90,6 +90,13 @@ func TestProblems(t *testing.T) {
 		{"host unicode", []Rule{on("bücher.test", "/")}, "host", "xn--"},
 		{"host below address", []Rule{on("*.[::1]", "/")}, "host", "nothing below it"},
 		{"host bad", []Rule{on("a b", "/")}, "host", "is not a host name"},
+		{"host of spaces", []Rule{on("  ", "/")}, "host", "is not a host name"},
+		{"host of a tab", []Rule{on("\t", "/")}, "host", "is not a host name"},
+		{"host of a dot", []Rule{on(".", "/")}, "host", "is not a host name"},
+		{"host of dots", []Rule{on("..", "/")}, "host", "is not a host name"},
+		{"host of a star and a dot", []Rule{on("*.", "/")}, "host", "is not a host name"},
+		{"host of a star and two dots", []Rule{on("*..", "/")}, "host", "is not a host name"},
+		{"host of a star and a space", []Rule{on("*. ", "/")}, "host", "is not a host name"},
 		{"host address", []Rule{on("[::1]", "/a"), on("127.0.0.1", "/b")}, "", ""},
 		{"same host spelt twice", []Rule{on("[::1]", "/a"), on("[0::1]", "/a")}, "path", "stands twice"},
 	}
