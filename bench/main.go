@@ -36,6 +36,7 @@ type options struct {
 	before string
 	out    string
 	storm  time.Duration
+	load   string // of the machine, before we add to it
 }
 
 func main() {
@@ -77,6 +78,7 @@ func run(ctx context.Context, o options) error {
 	if o.rounds < 1 || o.rounds > 100 || o.slice < time.Second || o.slice > time.Minute || o.storm < 0 || o.storm > 5*time.Minute {
 		return fmt.Errorf("write 1 to 100 rounds of slices of 1s to 1m, or a storm of at most 5m")
 	}
+	o.load = loadAverage()
 	only, err := regexp.Compile(o.only)
 	if err != nil {
 		return err

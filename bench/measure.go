@@ -58,7 +58,7 @@ func (s *site) load(ctx context.Context, c *contender, slice time.Duration) (sam
 		"-d" + strconv.Itoa(int(slice.Seconds())) + "s", "-s", s.file("load.lua")}
 	var env []string
 	if c.many {
-		env = []string{"TOKENS=" + s.tokens[c.algorithm].file}
+		env = []string{"TOKENS=" + s.tokens[c.tokenAlgorithm()].file}
 	} else {
 		args = append(args, "-H", "Authorization: Bearer "+s.tokens[c.tokenAlgorithm()].hot)
 	}

@@ -30,7 +30,7 @@ func plot(all []*contender) string {
 	for i, c := range all {
 		b.WriteString(row(c, float64(plotTop+rowHeight*i), scale))
 	}
-	if bare := find(all, bareName).of(sample.perRequest).median; bare > 0 {
+	if bare := find(all, bareName, false).of(sample.perRequest).median; bare > 0 {
 		x := plotLeft + bare*scale
 		fmt.Fprintf(&b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#444" stroke-dasharray="4 3"/>`+"\n", x, plotTop-8, x, height-12)
 	}
@@ -44,7 +44,7 @@ func row(c *contender, y, scale float64) string {
 	switch {
 	case strings.HasPrefix(c.name, "Doorward"):
 		colour = "#2f7d5b"
-	case c.name == bareName:
+	case strings.HasPrefix(c.name, bareName):
 		colour = "#6b7ba4"
 	}
 	cost := c.of(sample.perRequest)
