@@ -85,10 +85,19 @@ func digests(t testing.TB) [][2]string {
 func TestImportedPeopleSignIn(t *testing.T) {
 	f := newService(t, nil)
 	ctx := context.Background()
-	vectors := digests(t)
+	vectors, seen := digests(t), map[string]bool{}
+	vectors = slices.DeleteFunc(vectors, func(v [2]string) bool { // one of a scheme will do
+		scheme := strings.FieldsFunc(v[0], func(r rune) bool { return r == '$' || r == '}' })[0]
+		again := seen[scheme]
+		seen[scheme] = true
+		return again
+	})
 	var rows []authn.ImportRow
 	for i, v := range vectors {
 		rows = append(rows, authn.ImportRow{Username: fmt.Sprint("user", i), Active: true, PasswordHash: authn.Secret(v[0])})
+	}
+	if len(rows) != 12 {
+		t.Fatalf("%d schemes, want 12", len(rows))
 	}
 	for i, r := range f.importAll(t, false, rows...) {
 		weak := strings.HasPrefix(vectors[i][0], "{") || strings.HasPrefix(vectors[i][0], "$apr1") || strings.HasPrefix(vectors[i][0], "$1$")

@@ -190,6 +190,7 @@ func (p *program) printImport(answer io.Reader, dryRun bool) error {
 		if l.Line > 0 {
 			totals.count(l)
 			show(l, raw)
+			out.Flush() // it may go on for hours, or be stopped; end would tell of an error
 			continue
 		}
 		if err = nil; !l.Done {
