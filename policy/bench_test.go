@@ -53,7 +53,7 @@ const atBound = "/service-1./items%2Fa//4711;y=2/notes%3Fq"
 func BenchmarkAmbiguousAtBound(b *testing.B) { benchmark(b, 10000, atBound) }
 
 func TestAtBound(t *testing.T) {
-	all, _, ok := readings(atBound, nil)
+	all, _, _, ok := readings(atBound, nil)
 	if !ok || len(all) != maxReadings {
 		t.Errorf("readings of %s: got %d %v, want %d", atBound, len(all), ok, maxReadings)
 	}

@@ -32,18 +32,19 @@ func (p *Policy) Explain(r Request, c Caller) Explanation {
 		return e
 	}
 	raw, _ := scan(m.Target)
-	all, first, _ := readings(raw, nil)
+	all, first, direct, _ := readings(raw, nil)
 	z := p.zone(m.Host)
 	primary := p.lead(z, all[first], r.Method, exact)
 	e.Readings = append(e.Readings, p.reading(primary, primary, c))
 	e.Readings[0].Path, e.Readings[0].Primary = all[first], true
-	for _, path := range all {
+	for i, path := range all {
 		o := p.lead(z, path, r.Method, exact)
-		if path != all[first] {
+		handed := i >= direct
+		if path != all[first] && !(handed && o.unasked(primary)) {
 			e.add(p.reading(o, primary, c), path, false)
 		}
 		small := fold(path)
-		if f := p.lead(z, small, r.Method, folded); small != path || f != o {
+		if f := p.lead(z, small, r.Method, folded); (small != path || f != o) && !(handed && f.unasked(primary)) {
 			e.add(p.reading(f, primary, c), small, true)
 		}
 	}

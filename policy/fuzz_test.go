@@ -41,6 +41,7 @@ var fragments = []string{
 	"..%2f", "%2e%2e", "%2e%2e%2f", "..;", ";", ";x=1", ";/", "//", "///", "/./", "/../", "/..;/", "/.;/",
 	"%61dmin", "Admin", "ADMIN", "%41dmin", "admin.", "admin%20", "%5c..%5c", "evil", "evil:80", "u@evil",
 	"%ef%bc%8e", "%ef%bc%8f", "%ef%bc%bc", "%e2%80%a5", "%e2%88%95", "%c2%a0", "%c2%a5", "%ef%bd%81dmin",
+	"index.php", "x.cgi/", ".PHP/", "/a.jsp", ".%ef%bd%90hp/", "(S(x))", "/(A(x)F(y))/", "%28s%28x))", "(", ")", ":x", "::$DATA", "%3a", "+", "..+",
 	"%00", "%c0%ae", "%c0%af", "|", "[", "]", ":", "@", "~", "+", "=", "&", "%7e", "%u002e", "?", "?/../admin",
 }
 
@@ -62,9 +63,9 @@ func compareReadings(t *testing.T, target string) {
 	want, wantPrimary, wantOK := naiveReadings(target)
 	raw, f := scan(target)
 	var got []string
-	first, ok := 0, false
+	first, direct, ok := 0, 0, false
 	if !f.malformed {
-		got, first, ok = readings(raw, nil)
+		got, first, direct, ok = readings(raw, nil)
 	}
 	if ok != wantOK {
 		t.Fatalf("%q: got ok %v, want %v", target, ok, wantOK)
@@ -75,9 +76,9 @@ func compareReadings(t *testing.T, target string) {
 	if len(got) != len(want) || got[first] != wantPrimary {
 		t.Errorf("%q: got %d readings and primary %q, want %d and %q", target, len(got), got[first], len(want), wantPrimary)
 	}
-	for _, path := range got {
-		if !want[path] {
-			t.Errorf("%q: reading %q is not among %v", target, path, want)
+	for i, path := range got {
+		if plain, known := want[path]; !known || plain != (i < direct) {
+			t.Errorf("%q: reading %q, direct %v, is not among %v", target, path, i < direct, want)
 		}
 		if a, b := fold(path), naiveFold(path); a != b {
 			t.Errorf("%q: folded %q, want %q", path, a, b)
@@ -106,7 +107,7 @@ func TestReadings(t *testing.T) {
 
 var (
 	fuzzHosts     = []string{"", "", "h.test", "*.test", "*.h.test"}
-	fuzzSegments  = []string{"a", "b", "*", "A", "**"}
+	fuzzSegments  = []string{"a", "b", "*", "A", "**", "x.php"}
 	fuzzMethods   = [][]string{nil, nil, {"GET"}, {"POST"}}
 	fuzzUpstreams = []string{"app", "app", "app", "api"}
 	fuzzAllow     = []Allow{
@@ -166,7 +167,7 @@ func compareDecisions(t *testing.T, choices []byte, target string) {
 	}
 	set, primary, _ := naiveReadings(target)
 	for _, host := range []string{"h.test", "g.test", "a.h.test", "elsewhere"} {
-		for _, method := range []string{"GET", "HEAD", "POST"} {
+		for _, method := range []string{"GET", "HEAD", "POST", "pOST"} {
 			r := Request{Method: method, Host: host, Target: target}
 			for name, c := range callers {
 				d := p.Decide(r, c)
@@ -201,7 +202,7 @@ func choices(r *rand.Rand) []byte {
 // every run.
 func TestMatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	pieces := []string{"/a", "/b", "/A", "/x", "/", "/..", "/.", ";p", "%2f", "/a.", "/b/own", "%20", "/*", "%3f"}
+	pieces := []string{"/a", "/b", "/A", "/x", "/", "/..", "/.", ";p", "%2f", "/a.", "/b/own", "%20", "/*", "%3f", "/x.php", ".do", ":s", "+", "(S(x))", "/(S(x))"}
 	for range 1000 {
 		target := ""
 		for range 1 + r.IntN(5) {

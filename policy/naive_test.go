@@ -28,10 +28,29 @@ var (
 	tail      = regexp.MustCompile(`(?s)[?#].*`)
 	spaces    = regexp.MustCompile(`\p{Z}+$`)
 	trailing  = regexp.MustCompile(`[.\p{Z}]+$`)
+	stream    = regexp.MustCompile(`:[^/]*`)
+	session   = regexp.MustCompile(`\((?:[a-zA-Z]+\([^)]*\))+\)`)
+	program   = regexp.MustCompile(`^(?:php5?|phtml|f?cgi|p[ly]|rb|aspx?|ashx|jsp|do|cfm)$`)
+	handing   = regexp.MustCompile(`^[^*]*\.(?i:php5?|phtml|f?cgi|p[ly]|rb|aspx?|ashx|jsp|do|cfm)/.`)
+	small     = regexp.MustCompile(`[\p{Ll}\x{80}-\x{10ffff}]`)
 )
 
-// naiveReadings is the closure written as recursion over a set.
+// naiveReadings is every reading: true for one that needs no script, false for
+// one that exists by way of a script only.
 func naiveReadings(target string) (set map[string]bool, primary string, ok bool) {
+	set, primary, ok = naiveClosure(target, true)
+	if !ok {
+		return nil, "", false
+	}
+	plain, _, _ := naiveClosure(target, false)
+	for path := range set {
+		set[path] = plain[path]
+	}
+	return set, primary, true
+}
+
+// naiveClosure is the closure written as recursion over a set.
+func naiveClosure(target string, programs bool) (set map[string]bool, primary string, ok bool) {
 	raw, query, _ := strings.Cut(target, "?")
 	if !rawPath.MatchString(raw) || !rawQuery.MatchString(query) || len(raw) > 8192 {
 		return nil, "", false
@@ -60,6 +79,9 @@ func naiveReadings(target string) (set map[string]bool, primary string, ok bool)
 		approach(params.ReplaceAllString(path, ""))
 		approach(lastParam.ReplaceAllString(path, ""))
 		approach(naiveTrim(path))
+		for _, other := range naiveServers(path) {
+			approach(other)
+		}
 	}
 	visit = func(path string) {
 		path = "/" + strings.TrimPrefix(path, "/")
@@ -89,6 +111,14 @@ func naiveReadings(target string) (set map[string]bool, primary string, ok bool)
 		visit(tail.ReplaceAllString(path, ""))
 		visit(naiveTrim(path))
 		visit(naiveForms(path))
+		for _, other := range naiveServers(path) {
+			visit(other)
+		}
+		for _, other := range naivePrograms(path) {
+			if programs {
+				visit(other)
+			}
+		}
 	}
 	approach(raw)
 	if !ok {
@@ -156,6 +186,41 @@ func naiveTrim(path string) string {
 	return strings.Join(segments, "/")
 }
 
+// naiveServers is what some make of plus signs, streams, and sessions in the
+// path.
+func naiveServers(path string) []string {
+	var bare []string
+	for _, s := range strings.Split(path, "/") {
+		if left := session.ReplaceAllString(s, ""); left != "" || s == "" {
+			bare = append(bare, left)
+		}
+	}
+	return []string{
+		strings.Join(strings.Split(path, "+"), " "),
+		stream.ReplaceAllString(path, ""),
+		strings.Join(bare, "/"),
+	}
+}
+
+// naivePrograms is the paths around each script: what it is handed, itself, and
+// for the first what is left without it.
+func naivePrograms(path string) (all []string) {
+	segments := strings.Split(path, "/")
+	for i, s := range segments[:len(segments)-1] {
+		parts := strings.Split(s, ".")
+		ending := parts[len(parts)-1]
+		if len(parts) == 1 || len(ending) > 15 || !program.MatchString(naiveFold(ending)) {
+			continue
+		}
+		before, behind := strings.Join(segments[:i], "/"), "/"+strings.Join(segments[i+1:], "/")
+		if all == nil {
+			all = append(all, before+behind)
+		}
+		all = append(all, behind, before+"/"+s)
+	}
+	return all
+}
+
 func naiveForms(path string) string {
 	out := ""
 	for _, r := range path {
@@ -216,7 +281,7 @@ var universe = func() []string {
 	for range 5 {
 		var next []string
 		for _, p := range last {
-			for _, s := range []string{"a", "b", "x"} {
+			for _, s := range []string{"a", "b", "x", "x.php"} {
 				next = append(next, p+"/"+s)
 			}
 		}
@@ -330,9 +395,10 @@ func hostOrder(host string) []string {
 
 // naiveDecide is the whole decision, given what naiveReadings found.
 func naiveDecide(rules []Rule, prefix string, r Request, c Caller, set map[string]bool, primary string) Code {
-	if set == nil {
+	if set == nil || small.MatchString(r.Method) {
 		return Malformed
 	}
+	var owner string
 	judge := func(path string, fold bool) (Code, string) {
 		if fold {
 			path = naiveFold(path)
@@ -347,16 +413,19 @@ func naiveDecide(rules []Rule, prefix string, r Request, c Caller, set map[strin
 		case -2:
 			return MethodNotAllowed, ""
 		}
+		if owner == "" {
+			owner = rules[i].Path
+		}
 		return naiveAdmit(rules[i], c), rules[i].Upstream
 	}
 	code, upstream := judge(primary, false)
 	if code != Allowed {
 		return code
 	}
-	for path := range set {
+	for path, direct := range set {
 		for _, fold := range []bool{false, true} {
 			other, to := judge(path, fold)
-			if other == Allowed && to == upstream {
+			if other == Allowed && to == upstream || other == NoRoute && !direct && handing.MatchString(owner) {
 				continue
 			}
 			if other != AuthenticationRequired || to != upstream {

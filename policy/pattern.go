@@ -20,6 +20,7 @@ type pattern struct {
 	segments []string
 	folded   []string
 	rest     bool // ends in **
+	script   bool // names a script and what it is handed, like /index.php/**
 	any      int  // the rule for every method, or -1
 	methods  []methodRule
 }
@@ -56,6 +57,9 @@ func parsePath(written string) (*pattern, error) {
 		p.segments = append(p.segments, s)
 		p.folded = append(p.folded, fold(s))
 	}
+	key := p.key(p.segments)
+	end := nextScript(key, 0)
+	p.script = end >= 0 && !strings.Contains(key[:end], star)
 	return p, nil
 }
 

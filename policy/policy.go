@@ -155,7 +155,7 @@ func (m *Match) plain(z *zone, path, method string, upper bool) {
 // read judges every reading of a path that may be understood in several ways.
 func (m *Match) read(z *zone, raw, method string) {
 	var room [maxReadings]string
-	all, first, ok := readings(raw, room[:0])
+	all, first, direct, ok := readings(raw, room[:0])
 	if !ok {
 		m.Code = Malformed
 		return
@@ -165,10 +165,11 @@ func (m *Match) read(z *zone, raw, method string) {
 	if m.Code != Allowed {
 		return
 	}
-	for _, path := range all {
-		m.also(p.lead(z, path, method, exact))
+	for i, path := range all {
+		handed := i >= direct
+		m.also(p.lead(z, path, method, exact), handed)
 		if f := fold(path); p.cased || f != path {
-			m.also(p.lead(z, f, method, folded))
+			m.also(p.lead(z, f, method, folded), handed)
 		}
 	}
 }
@@ -177,8 +178,8 @@ func (m *Match) primary(o outcome) {
 	m.own, m.Rule, m.Code = o, o.rule, o.code
 }
 
-func (m *Match) also(o outcome) {
-	if o == m.own {
+func (m *Match) also(o outcome, handed bool) {
+	if o == m.own || handed && o.unasked(m.own) {
 		return
 	}
 	for _, seen := range m.others {
@@ -187,6 +188,13 @@ func (m *Match) also(o outcome) {
 		}
 	}
 	m.others = append(m.others, o)
+}
+
+// unasked says that a reading a script makes needs no rule: the owner names the
+// script, and with it whatever the script is handed. What another rule covers is
+// still judged by it.
+func (o outcome) unasked(own outcome) bool {
+	return o.code == NoRoute && own.pattern != nil && own.pattern.script
 }
 
 // lead finds the rule for one reading. What lies under our own prefix belongs

@@ -182,7 +182,7 @@ func TestReadingsByHand(t *testing.T) {
 		{"/a%3fb", "/a?b", []string{"/a"}},
 	}
 	for _, tt := range tests {
-		all, first, ok := readings(tt.raw, nil)
+		all, first, _, ok := readings(tt.raw, nil)
 		want := append([]string{tt.primary}, tt.others...)
 		if !ok || all[first] != tt.primary {
 			t.Errorf("%s: got %q %v, want primary %q", tt.raw, all, ok, tt.primary)
@@ -196,7 +196,7 @@ func TestReadingsByHand(t *testing.T) {
 		}
 	}
 	for _, raw := range []string{"/..", "/a/%2e%2e/..", "/..;/a", "/%ef%bc%8e%ef%bc%8e/b", "/a/..%252f..%252fb", "/..%20/a"} {
-		if all, _, ok := readings(raw, nil); ok {
+		if all, _, _, ok := readings(raw, nil); ok {
 			t.Errorf("%s: a reading climbs above the root, and yet: %q", raw, all)
 		}
 	}

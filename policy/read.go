@@ -26,6 +26,16 @@ var steps = []func(string) string{
 	trim,          // name. and "name " are name to Windows
 	cut,           // a decoded path parsed as a URL again
 	forms,         // NFKC and best-fit conversion
+	plus,          // + is a space to decoders made for forms
+	dropStream,    // name:x is a stream of name to NTFS
+	dropMarkers,   // (S(x)) carries a session to ASP.NET
+}
+
+// scriptSteps is what servers of scripts do besides, with a decoded path.
+var scriptSteps = []func(string) string{
+	afterScript, // /index.php/admin is /admin to a front controller
+	skipScript,  // /app/index.php/admin is /app/admin to one in a folder
+	toScript,    // and both are the file /index.php to the server
 }
 
 // undecodedSteps is what a reader may do before it decodes at all. Undecoded
@@ -36,8 +46,9 @@ var undecodedSteps = steps[2:]
 
 // readings returns every path some reader may take the raw path to mean, and
 // the index of the primary one: decoded but for %2F and %5C, dots resolved,
-// slashes merged. It fails if a reading is malformed or there are too many.
-func readings(raw string, all []string) (_ []string, primary int, ok bool) {
+// slashes merged. Those from direct on exist by way of a script only. It fails
+// if a reading is malformed or there are too many.
+func readings(raw string, all []string) (_ []string, primary, direct int, ok bool) {
 	var room [maxReadings]string
 	undecoded := append(room[:0], raw)
 	for i := 0; i < len(undecoded); i++ {
@@ -49,16 +60,27 @@ func readings(raw string, all []string) (_ []string, primary int, ok bool) {
 			undecoded, ok = widen(undecoded, path, undecodedSteps)
 		}
 		if !ok {
-			return nil, 0, false
+			return nil, 0, 0, false
+		}
+	}
+	for ; direct < len(all); direct++ {
+		if all, ok = widen(all, all[direct], steps); !ok {
+			return nil, 0, 0, false
 		}
 	}
 	for i := 0; i < len(all); i++ {
-		if all, ok = widen(all, all[i], steps); !ok {
-			return nil, 0, false
+		if i >= direct {
+			all, ok = widen(all, all[i], steps)
+		}
+		if ok && nextScript(all[i], 0) >= 0 {
+			all, ok = widen(all, all[i], scriptSteps)
+		}
+		if !ok {
+			return nil, 0, 0, false
 		}
 	}
 	first, _ := resolve(all[0])
-	return all, slices.Index(all, merge(first)), true
+	return all, slices.Index(all, merge(first)), direct, true
 }
 
 // widen adds what resolving and each of the steps make of one path.
@@ -130,6 +152,8 @@ func unescape(path string, keep bool) string {
 	}
 	return out.String()
 }
+
+func plus(path string) string { return strings.ReplaceAll(path, "+", " ") }
 
 func hex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
@@ -256,39 +280,10 @@ func dropLastParam(path string) string {
 	return path
 }
 
-func slashes(path string) string { return strings.ReplaceAll(path, `\`, "/") }
-
 func cut(path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	path, _, _ = strings.Cut(path, "#")
 	return path
-}
-
-// trim drops the dots and spaces that end a segment. A dot segment stays one,
-// also with spaces behind it.
-func trim(path string) string {
-	if !trimmable(path) {
-		return path
-	}
-	return perSegment(path, func(s string) string {
-		if dots := strings.TrimRightFunc(s, unicode.IsSpace); dots == "." || dots == ".." {
-			return dots
-		}
-		return strings.TrimRightFunc(s, func(r rune) bool { return r == '.' || unicode.IsSpace(r) })
-	})
-}
-
-// trimmable spares the usual path the work: some segment ends in a dot, a space
-// or something outside ASCII.
-func trimmable(path string) bool {
-	for i := 1; i <= len(path); i++ {
-		if i == len(path) || path[i] == '/' {
-			if c := path[i-1]; c == '.' || c == ' ' || c >= utf8.RuneSelf {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func perSegment(path string, change func(string) string) string {

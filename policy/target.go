@@ -44,6 +44,7 @@ var classes = func() (t [256]byte) {
 func scan(target string) (string, form) {
 	f := form{plain: true}
 	i, prev := 1, byte('/')
+	dot := -maxEnding - 2 // the last one, at first far off
 	for ; i < len(target); i++ {
 		c := target[i]
 		switch classes[c] {
@@ -52,8 +53,12 @@ func scan(target string) (string, form) {
 			f.upper = true
 		case slashByte:
 			f.plain = f.plain && prev != '/' && prev != '.'
+			if i-dot <= maxEnding+1 && script(target[dot+1:i]) {
+				f.plain = false
+			}
 		case dotByte:
 			f.plain = f.plain && prev != '/'
+			dot = i
 		case percentByte:
 			if i+2 >= len(target) || !hex(target[i+1]) || !hex(target[i+2]) {
 				return "", form{malformed: true}

@@ -1,0 +1,77 @@
+package policy
+
+import "strings"
+
+// scripts are the endings by which servers know a program. They run it for
+// everything below its name, and it takes what follows for the path
+// (PATH_INFO; RFC 3875, 4.1.5).
+var scripts = map[string]bool{
+	"php": true, "php5": true, "phtml": true,
+	"cgi": true, "fcgi": true, "pl": true, "py": true, "rb": true,
+	"asp": true, "aspx": true, "ashx": true,
+	"jsp": true, "do": true, "cfm": true,
+}
+
+// maxEnding is the longest of them in full-width letters.
+const maxEnding = 15
+
+// script says whether an ending, without its dot, is one of a script. Case does
+// not matter.
+func script(ending string) bool {
+	if len(ending) > maxEnding {
+		return false
+	}
+	if !ascii(ending) {
+		return scripts[fold(ending)]
+	}
+	var room [maxEnding]byte // a plain path needs no memory
+	for i := range len(ending) {
+		room[i] = lower(ending[i])
+	}
+	return scripts[string(room[:len(ending)])]
+}
+
+// nextScript finds the slash behind the next script from a position on, or -1.
+func nextScript(path string, from int) int {
+	for {
+		dot := strings.IndexByte(path[from:], '.')
+		if dot < 0 {
+			return -1
+		}
+		from += dot + 1
+		near := path[from:min(from+maxEnding+1, len(path))]
+		if n := strings.IndexByte(near, '/'); n >= 0 && script(near[:n]) {
+			return from + n
+		}
+	}
+}
+
+// afterScript is what a front controller gets to see.
+func afterScript(path string) string {
+	if end := nextScript(path, 0); end >= 0 {
+		return path[end:]
+	}
+	return path
+}
+
+// skipScript leaves out the first script, the one a server finds that walks
+// down the path: a front controller in a folder routes what lies in it.
+func skipScript(path string) string {
+	end := nextScript(path, 0)
+	if end < 0 {
+		return path
+	}
+	return path[:strings.LastIndexByte(path[:end], '/')] + path[end:]
+}
+
+// toScript ends the path at its last script that has something behind it.
+func toScript(path string) string {
+	last := -1
+	for end := nextScript(path, 0); end >= 0; end = nextScript(path, end) {
+		last = end
+	}
+	if last < 0 {
+		return path
+	}
+	return path[:last]
+}
