@@ -42,7 +42,7 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 		return SignIn{}, err
 	}
 	if prove {
-		pending := &PendingUser{Username: u.Username, Name: u.Name, Email: u.Email, PasswordHash: hash}
+		pending := &PendingUser{Username: u.Username, Name: u.Name, Email: u.Email, PasswordHash: hash, ClientIP: addrString(c.IP)}
 		return SignIn{Pending: true}, s.askToRegister(ctx, pending, c)
 	}
 	now := s.Now()
@@ -53,7 +53,7 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 // askToRegister puts a mail into the outbox from which an account may come. The
 // postman finds out whether its address is free.
 func (s *Service) askToRegister(ctx context.Context, p *PendingUser, c Client) error {
-	o := newOutgoing(MailVerifyEmail, p.Email, c, s.Now())
+	o := newOutgoing(MailVerifyRegistration, p.Email, c, s.Now())
 	o.Pending, o.Limited = p, true
 	return s.Store.Update(ctx, func(tx Tx) error {
 		if err := tx.NamesFree(p.Username, ""); err != nil {

@@ -37,12 +37,12 @@ func TestEveryKindOfEvent(t *testing.T) {
 	// A life: registering, proving the address, changing it, being renamed.
 	in, err := m.Register(ctx, authn.Registration{Username: "eve", Email: "eve@example.com", Password: password}, here)
 	must(err)
-	_, err = m.VerifyEmail(ctx, letter().Token, here)
+	_, err = m.VerifyEmail(ctx, letter().Token, "", here)
 	must(err)
 	must(m.ChangeEmail(ctx, identity(in), password, "eve@example.org", here))
 	for _, l := range m.arrived(t) {
 		if l.To == "eve@example.org" {
-			_, err = m.VerifyEmail(ctx, l.Token, here)
+			_, err = m.VerifyEmail(ctx, l.Token, "", here)
 			must(err)
 		}
 	}

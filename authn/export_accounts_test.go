@@ -46,6 +46,12 @@ func (s *Service) HoldPostman() (release func()) {
 	return sync.OnceFunc(s.outbox.mu.Unlock)
 }
 
+// SetPatience is how long Close waits for the letter under way.
+func (s *Service) SetPatience(d time.Duration) {
+	defer s.HoldPostman()()
+	s.outbox.patience = d
+}
+
 // HashWork is what has been hashed so far, in units of 2^cost.
 func (s *Service) HashWork() int64 { return s.passwords.work.Load() }
 

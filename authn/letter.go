@@ -45,12 +45,12 @@ func (s *Service) resolve(r *resolution, ticketID string) error {
 func (s *Service) firstLook(r *resolution, ticketID string) error {
 	t := Ticket{ID: ticketID, Email: r.o.Email, CreatedAt: r.now}
 	switch {
-	case r.o.Kind == MailVerifyEmail && r.o.Pending != nil:
-		t.Kind, t.Pending = TicketRegistration, r.o.Pending
+	case r.o.Pending != nil:
+		t = newRegistration(ticketID, r.o, r.now)
 	case r.o.Kind == MailVerifyEmail || r.o.Kind == MailResetPassword:
 		u, err := r.tx.UserByEmail(r.o.Email)
 		if errors.Is(err, ErrNotFound) {
-			return r.askedByNobody(&t)
+			return r.askedByNobody(t)
 		}
 		if err != nil {
 			return err
@@ -78,29 +78,27 @@ func wants(u User, k MailKind) bool {
 }
 
 // askedByNobody is for an address no account has: another verification mail
-// goes out if a registration waits for it.
-func (r *resolution) askedByNobody(t *Ticket) error {
+// goes out if a registration waits for it, in place of the one before and with
+// as many tries left.
+func (r *resolution) askedByNobody(t Ticket) error {
 	r.drop = true
 	if r.o.Kind != MailVerifyEmail {
 		return nil
 	}
-	held, err := r.tx.TicketsOf(addressSubject(r.o.Email))
-	if err != nil {
+	old, found, err := registrationToRenew(r.tx, r.o, r.now)
+	if err != nil || !found {
 		return err
 	}
-	for _, old := range held {
-		if old.Kind == TicketRegistration && r.now.Before(old.ExpiresAt) {
-			r.drop = false
-			t.Kind, t.Pending = TicketRegistration, old.Pending
-		}
+	r.drop = false
+	if err := r.tx.DeleteTicket(old.ID); err != nil {
+		return err
 	}
-	if r.drop {
-		return nil
-	}
-	return r.issue(*t)
+	r.o.Kind = MailVerifyRegistration
+	t.Kind, t.Pending, t.Tries, t.CreatedAt = TicketRegistration, old.Pending, old.Tries, old.CreatedAt
+	return r.issue(t)
 }
 
-// issue stores the ticket in place of an older one.
+// issue stores the ticket that the mail will carry a token of.
 func (r *resolution) issue(t Ticket) error {
 	t.ExpiresAt = r.now.Add(t.Kind.lifetime())
 	r.o.Ticket, r.o.Pending = t.ID, nil
@@ -157,6 +155,7 @@ func (r *resolution) letter(token Secret) Letter {
 	l.Token, l.ExpiresAt = token, r.ticket.ExpiresAt
 	if p := r.ticket.Pending; p != nil {
 		l.Name, l.Login = p.Name, User{Username: p.Username, Email: p.Email}.Login()
+		l.Username, l.Where = p.Username, p.ClientIP
 	}
 	return l
 }

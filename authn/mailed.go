@@ -124,17 +124,33 @@ func (s *Service) provenBy(tx Tx, u User, a Actor, now time.Time) error {
 
 // VerifyEmail proves an address with a token from a mail: the account's, the
 // one it is to move to, or that of an account that comes to exist by it. It
-// signs nobody in. ErrTicketInvalid; ErrEmailTaken and ErrUsernameTaken if
-// somebody else has come to have the name since.
-func (s *Service) VerifyEmail(ctx context.Context, token Secret, c Client) (u User, err error) {
+// signs nobody in.
+//
+// A password, "" for none given, shows that whoever confirms a registration is
+// who asked for it; it must be the one chosen then. Without it the token alone
+// decides. Other tickets take no notice of it.
+//
+// ErrTicketInvalid; InputError (password incorrect, and a few of them make the
+// ticket void), ErrOverloaded (in a RetryError); ErrEmailTaken and
+// ErrUsernameTaken if somebody else has come to have the name since.
+func (s *Service) VerifyEmail(ctx context.Context, token, password Secret, c Client) (u User, err error) {
+	shown := ""
+	if password != "" {
+		if shown, err = s.showPassword(ctx, token, password); err != nil {
+			return User{}, fmt.Errorf("confirm a registration: %w", err)
+		}
+	}
 	now := s.Now()
 	fresh := newID(now)
 	err = s.Store.Update(ctx, func(tx Tx) error {
-		t, err := useTicket(tx, token, now, TicketVerifyEmail, TicketChangeEmail, TicketRegistration)
+		t, err := useTicket(tx, token, now, addressTickets...)
 		if err != nil {
 			return err
 		}
 		if t.Kind == TicketRegistration {
+			if shown != "" && t.Pending.PasswordHash != shown {
+				return ErrTicketInvalid // it is not what the password was checked against
+			}
 			u, err = s.admitNewcomer(tx, *t.Pending, fresh, c, now)
 			return err
 		}
@@ -152,13 +168,22 @@ func (s *Service) VerifyEmail(ctx context.Context, token Secret, c Client) (u Us
 }
 
 // admitNewcomer makes the account somebody asked for and proved the address of.
+// What else was asked for with the address has come to nothing.
 func (s *Service) admitNewcomer(tx Tx, p PendingUser, id string, c Client, now time.Time) (User, error) {
+	if err := ownNameFree(tx, p.Name, ""); errors.As(err, new(*InputError)) {
+		p.Name = "" // it has become somebody's username since
+	} else if err != nil {
+		return User{}, err
+	}
 	u := User{
 		ID: id, Username: p.Username, Email: p.Email, Name: p.Name, PasswordHash: p.PasswordHash,
 		EmailVerified: true, Active: true, Roles: sortedRoles(s.Config.Accounts.DefaultRoles),
 		CreatedAt: now, UpdatedAt: now,
 	}
 	if err := tx.PutUser(u); err != nil {
+		return User{}, err
+	}
+	if err := voidTickets(tx, addressSubject(p.Email), TicketRegistration); err != nil {
 		return User{}, err
 	}
 	a := Actor{ID: id, Client: c}

@@ -112,7 +112,7 @@ func TestChangeEmail(t *testing.T) {
 	if m.record(t, u.ID).Email != adaMail {
 		t.Error("the address changed before it was confirmed")
 	}
-	got, err := m.VerifyEmail(ctx, letters[1].Token, here)
+	got, err := m.VerifyEmail(ctx, letters[1].Token, "", here)
 	if err != nil || got.Email != "ada@new.example" || !got.EmailVerified || m.record(t, u.ID).Email != "ada@new.example" {
 		t.Errorf("confirmed: %+v, %v", got, err)
 	}
@@ -144,7 +144,7 @@ func TestChangeEmailToATakenOne(t *testing.T) {
 		if l.Token == "" {
 			continue
 		}
-		if _, err := m.VerifyEmail(ctx, l.Token, here); !errors.Is(err, authn.ErrEmailTaken) {
+		if _, err := m.VerifyEmail(ctx, l.Token, "", here); !errors.Is(err, authn.ErrEmailTaken) {
 			t.Errorf("taken meanwhile: %v, want ErrEmailTaken", err)
 		}
 	}
@@ -299,7 +299,7 @@ func TestAdminSetsAnAddress(t *testing.T) {
 		if l.Token == "" {
 			continue
 		}
-		if u, err := m.VerifyEmail(ctx, l.Token, here); err != nil || !u.EmailVerified {
+		if u, err := m.VerifyEmail(ctx, l.Token, "", here); err != nil || !u.EmailVerified {
 			t.Errorf("the new address: %+v, %v", u, err)
 		}
 	}

@@ -21,7 +21,7 @@ func TestRegisterSendsAVerification(t *testing.T) {
 		t.Errorf("letter %+v", l)
 	}
 	m.advance(time.Hour)
-	u, err := m.VerifyEmail(ctx, l.Token, here)
+	u, err := m.VerifyEmail(ctx, l.Token, "", here)
 	if err != nil || u.ID != in.User.ID || !u.EmailVerified || u.PasswordHash != "" {
 		t.Fatalf("verified %+v, %v", u, err)
 	}
@@ -34,7 +34,7 @@ func TestRegisterSendsAVerification(t *testing.T) {
 	if m.live(t, u.ID) != 1 {
 		t.Errorf("%d sessions, want the one of the registration", m.live(t, u.ID))
 	}
-	if _, err := m.VerifyEmail(ctx, l.Token, here); !errors.Is(err, authn.ErrTicketInvalid) {
+	if _, err := m.VerifyEmail(ctx, l.Token, "", here); !errors.Is(err, authn.ErrTicketInvalid) {
 		t.Errorf("the link again: %v, want ErrTicketInvalid", err)
 	}
 }
@@ -66,9 +66,9 @@ func TestRegistrationIsATicket(t *testing.T) {
 	if err != nil || !in.Pending || in.AccessToken != "" || in.User.ID != "" {
 		t.Fatalf("register: %+v, %v; want Pending and nothing else", in, err)
 	}
-	l := m.wantMails(t, "verify_email "+adaMail)[0]
-	if l.Name != "Ada L." || l.Login != "Ada" {
-		t.Errorf("letter to %q, %q", l.Name, l.Login)
+	l := m.wantMails(t, "verify_registration "+adaMail)[0]
+	if l.Name != "Ada L." || l.Login != "Ada" || l.Username != "Ada" || l.Where != "192.0.2.1" {
+		t.Errorf("letter %+v", l)
 	}
 	if _, err := m.UserByLogin(ctx, adaMail); !errors.Is(err, authn.ErrNotFound) {
 		t.Fatalf("an account before the address is proven: %v", err)
@@ -77,7 +77,7 @@ func TestRegistrationIsATicket(t *testing.T) {
 		t.Errorf("sign-in before: %v", err)
 	}
 	m.advance(time.Hour)
-	u, err := m.VerifyEmail(ctx, l.Token, here)
+	u, err := m.VerifyEmail(ctx, l.Token, "", here)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,11 +161,11 @@ func TestNamesTakenMeanwhile(t *testing.T) {
 		if _, err := m.Register(ctx, authn.Registration{Email: adaMail, Username: "ada", Password: password}, here); err != nil {
 			t.Fatal(err)
 		}
-		token := m.token(t, "verify_email", adaMail)
+		token := m.token(t, "verify_registration", adaMail)
 		if _, _, err := m.CreateUser(ctx, c.other, cli); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.VerifyEmail(ctx, token, here); !errors.Is(err, c.want) {
+		if _, err := m.VerifyEmail(ctx, token, "", here); !errors.Is(err, c.want) {
 			t.Errorf("%s taken meanwhile: %v, want %v", name, err, c.want)
 		}
 	}
@@ -182,10 +182,10 @@ func TestResendVerification(t *testing.T) {
 			t.Fatal(err)
 		}
 		token := m.token(t, "verify_email", adaMail)
-		if _, err := m.VerifyEmail(ctx, old, here); !errors.Is(err, authn.ErrTicketInvalid) {
+		if _, err := m.VerifyEmail(ctx, old, "", here); !errors.Is(err, authn.ErrTicketInvalid) {
 			t.Errorf("the older link: %v, want ErrTicketInvalid", err)
 		}
-		if u, err := m.VerifyEmail(ctx, token, here); err != nil || !u.EmailVerified {
+		if u, err := m.VerifyEmail(ctx, token, "", here); err != nil || !u.EmailVerified {
 			t.Errorf("the newer link: %+v, %v", u, err)
 		}
 		if err := m.ResendVerification(ctx, adaMail, here); err != nil {
@@ -198,15 +198,15 @@ func TestResendVerification(t *testing.T) {
 		if _, err := m.Register(ctx, authn.Registration{Email: adaMail, Username: "ada", Password: password}, here); err != nil {
 			t.Fatal(err)
 		}
-		old := m.token(t, "verify_email", adaMail)
+		old := m.token(t, "verify_registration", adaMail)
 		if err := m.ResendVerification(ctx, adaMail, here); err != nil {
 			t.Fatal(err)
 		}
-		token := m.token(t, "verify_email", adaMail)
-		if _, err := m.VerifyEmail(ctx, old, here); !errors.Is(err, authn.ErrTicketInvalid) {
+		token := m.token(t, "verify_registration", adaMail)
+		if _, err := m.VerifyEmail(ctx, old, "", here); !errors.Is(err, authn.ErrTicketInvalid) {
 			t.Errorf("the older link: %v, want ErrTicketInvalid", err)
 		}
-		if _, err := m.VerifyEmail(ctx, token, here); err != nil {
+		if _, err := m.VerifyEmail(ctx, token, "", here); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.login("ada", password); err != nil {

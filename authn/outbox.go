@@ -19,13 +19,14 @@ import (
 type MailKind string
 
 const (
-	MailVerifyEmail     MailKind = "verify_email"
-	MailResetPassword   MailKind = "reset_password"
-	MailInvitation      MailKind = "invitation"
-	MailAddressInUse    MailKind = "address_in_use"
-	MailPasswordChanged MailKind = "password_changed"
-	MailEmailChanged    MailKind = "email_changed"
-	MailNewDevice       MailKind = "new_device"
+	MailVerifyEmail        MailKind = "verify_email"
+	MailVerifyRegistration MailKind = "verify_registration"
+	MailResetPassword      MailKind = "reset_password"
+	MailInvitation         MailKind = "invitation"
+	MailAddressInUse       MailKind = "address_in_use"
+	MailPasswordChanged    MailKind = "password_changed"
+	MailEmailChanged       MailKind = "email_changed"
+	MailNewDevice          MailKind = "new_device"
 )
 
 // Outgoing is a mail that waits to be sent. It holds no secret that could be
@@ -78,11 +79,15 @@ type Letter struct {
 	Name  string // what the person is called; "" if nobody knows
 	Login string // what they sign in with
 
+	// Username is what was chosen at registration, "" for none: for
+	// MailVerifyRegistration, whose reader is to see whose account it would be.
+	Username string
+
 	Token     Secret // for the link; "" in notices
 	ExpiresAt time.Time
 
 	When     time.Time // when what it is about happened
-	Where    string    // the client's address
+	Where    string    // the client's address; of a registration, whoever asked for the mail
 	Device   string    // the client's user agent
 	NewEmail string    // for MailEmailChanged
 }
@@ -179,12 +184,13 @@ func (s *Service) notice(tx Tx, k MailKind, u User, c Client, now time.Time) err
 type outbox struct {
 	wake chan struct{} // capacity 1: something was put in
 
-	mu   sync.Mutex // held while mails are sent: one at a time
-	sent map[string]struct{}
+	mu       sync.Mutex // held while mails are sent: one at a time
+	sent     map[string]struct{}
+	patience time.Duration // how long Close waits for the letter under way
 }
 
 func newOutbox() outbox {
-	return outbox{wake: make(chan struct{}, 1), sent: map[string]struct{}{}}
+	return outbox{wake: make(chan struct{}, 1), sent: map[string]struct{}{}, patience: closeLimit}
 }
 
 // wakePostman has the outbox looked at. It never waits.

@@ -83,7 +83,7 @@ func (s *Service) deliverDue(ctx context.Context) (next time.Time, err error) {
 // try makes one attempt at a mail. Afterwards it is gone from the outbox or its
 // next turn is in the future. The error is the store's.
 func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
-	ctx, done := attemptContext(ctx)
+	ctx, done := attemptContext(ctx, s.outbox.patience)
 	defer done()
 	_, sent := s.outbox.sent[o.ID]
 	switch {
@@ -93,7 +93,7 @@ func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
 		return s.giveUp(ctx, o, "expired", now)
 	case o.Limited && o.Attempts == 0 && !s.mailLimit.take(o.Email, now):
 		s.Log.Info("a mail was not sent: its address has had limits.mail", "kind", string(o.Kind), "mail", o.ID)
-		return s.remove(ctx, o.ID)
+		return s.withhold(ctx, o, now)
 	}
 	l, due, err := s.prepare(ctx, o, now)
 	if err != nil || !due {
@@ -117,10 +117,10 @@ func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
 
 // attemptContext outlives the end of ctx for a moment: a letter that is just
 // being handed over is not dropped half-way, and what became of it is written.
-func attemptContext(ctx context.Context) (context.Context, func()) {
+func attemptContext(ctx context.Context, patience time.Duration) (context.Context, func()) {
 	attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
 	release := context.AfterFunc(ctx, func() {
-		hurry := time.AfterFunc(closeLimit, cancel)
+		hurry := time.AfterFunc(patience, cancel)
 		context.AfterFunc(attempt, func() { hurry.Stop() })
 	})
 	return attempt, func() { release(); cancel() }

@@ -27,8 +27,9 @@ type Ticket struct {
 	Hashes [][]byte
 
 	Pending *PendingUser // of a registration; nil otherwise
+	Tries   int          // passwords presented to confirm it; see showPassword
 
-	CreatedAt time.Time
+	CreatedAt time.Time // of a registration: when it was asked for
 	ExpiresAt time.Time
 }
 
@@ -49,6 +50,7 @@ type PendingUser struct {
 	Name         string
 	Email        string
 	PasswordHash string
+	ClientIP     string // who asked for it
 }
 
 const (
@@ -64,8 +66,8 @@ func (k TicketKind) lifetime() time.Duration {
 	return 24 * time.Hour
 }
 
-// Subject is what a newer ticket of the same kind replaces the older of: the
-// user, or the address of those who are none yet.
+// Subject is whose ticket it is: the user's, or of those who are none yet, the
+// address's.
 func (t Ticket) Subject() string {
 	switch {
 	case t.User != "":
@@ -122,9 +124,16 @@ func (t *Ticket) admit(token Secret, now time.Time) {
 	t.Hashes = t.Hashes[max(0, len(t.Hashes)-maxTicketHashes):]
 }
 
-// issueTicket stores a ticket in place of any of its kind and subject.
+// issueTicket stores a ticket in place of any of its kind and subject, but a
+// registration beside those of others.
 func issueTicket(tx Tx, t Ticket) error {
-	if err := voidTickets(tx, t.Subject(), t.Kind); err != nil {
+	var err error
+	if t.Kind == TicketRegistration {
+		err = makeRoom(tx, t)
+	} else {
+		err = voidTickets(tx, t.Subject(), t.Kind)
+	}
+	if err != nil {
 		return err
 	}
 	return tx.PutTicket(t)
@@ -150,6 +159,9 @@ func voidTickets(tx Tx, subject string, kinds ...TicketKind) error {
 // passwordTickets are what a new password makes void: whoever asked for them
 // did so under the old one.
 var passwordTickets = []TicketKind{TicketResetPassword, TicketInvitation, TicketChangeEmail}
+
+// addressTickets are those that prove an address.
+var addressTickets = []TicketKind{TicketVerifyEmail, TicketChangeEmail, TicketRegistration}
 
 // findTicket returns the ticket a token opens, if it is of one of the kinds.
 // Malformed, unknown, used, replaced, expired and of another kind are one

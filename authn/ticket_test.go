@@ -39,7 +39,7 @@ var tickets = []struct {
 			m.put(t, m.user(t, "ada"), func(u *authn.User) { u.EmailVerified = false })
 			return m.ResendVerification(ctx, adaMail, here)
 		}, useVerify},
-	{"registration", "verify_email", "eve@example.com",
+	{"registration", "verify_registration", "eve@example.com",
 		func(m mailing, _ testing.TB) error {
 			_, err := m.Register(ctx, authn.Registration{Email: "eve@example.com", Username: "eve", Password: password}, here)
 			return err
@@ -54,7 +54,9 @@ var tickets = []struct {
 func useReset(m mailing, token authn.Secret) error {
 	return m.ResetPassword(ctx, token, nextPassword, here)
 }
-func useVerify(m mailing, token authn.Secret) error { return second(m.VerifyEmail(ctx, token, here)) }
+func useVerify(m mailing, token authn.Secret) error {
+	return second(m.VerifyEmail(ctx, token, "", here))
+}
 
 // newest is the token of the last letter of the kind to the address.
 func (m mailing) newest(t testing.TB, kind, to string) authn.Secret {
@@ -317,7 +319,7 @@ func TestTicketTextVariants(t *testing.T) {
 		if name == "for an address" || name == "for an account" {
 			continue
 		}
-		if _, err := m.VerifyEmail(ctx, authn.Secret(text), here); !errors.Is(err, authn.ErrTicketInvalid) {
+		if _, err := m.VerifyEmail(ctx, authn.Secret(text), "", here); !errors.Is(err, authn.ErrTicketInvalid) {
 			t.Errorf("verify with %s: %v, want ErrTicketInvalid", name, err)
 		}
 	}
@@ -325,7 +327,7 @@ func TestTicketTextVariants(t *testing.T) {
 		t.Errorf("%d hashes for tokens that are none, want 0", got)
 	}
 	for _, text := range []string{good, other} {
-		if _, err := m.VerifyEmail(ctx, authn.Secret(text), here); !errors.Is(err, authn.ErrTicketInvalid) {
+		if _, err := m.VerifyEmail(ctx, authn.Secret(text), "", here); !errors.Is(err, authn.ErrTicketInvalid) {
 			t.Errorf("verify with a ticket for a password: %v, want ErrTicketInvalid", err)
 		}
 		if err := m.ResetPassword(ctx, authn.Secret(text), nextPassword, here); err != nil {

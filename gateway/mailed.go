@@ -65,16 +65,18 @@ func (s *Server) resetPassword(w *answer, r *http.Request) error {
 	return noContent(w)
 }
 
-// verifyEmail proves an address with the token of a mail.
+// verifyEmail proves an address with the token of a mail. For a registration
+// the password, if one is sent, must be the one that was chosen.
 func (s *Server) verifyEmail(w *answer, r *http.Request) error {
 	var body struct {
-		Token authn.Secret `json:"token"`
+		Token    authn.Secret `json:"token"`
+		Password authn.Secret `json:"password"`
 	}
 	err := readJSON(w, r, &body)
 	if err := require(err, field{"token", body.Token.Reveal()}); err != nil {
 		return err
 	}
-	u, err := s.Authn.VerifyEmail(r.Context(), body.Token, exchangeOf(r).client(r))
+	u, err := s.Authn.VerifyEmail(r.Context(), body.Token, body.Password, exchangeOf(r).client(r))
 	if err != nil {
 		return err
 	}

@@ -169,7 +169,13 @@ func TestProvenRegistration(t *testing.T) {
 	wantProblem(t, g.login("ann", "token"), 401, "INVALID_CREDENTIALS") // there is nobody yet
 	wantProblem(t, g.post("/auth/register", `{"username":"bob","password":"`+testPassword+`"}`), 400, "INVALID_INPUT")
 
-	token := g.mail(authn.MailVerifyEmail, "ann@example.com", 0).Token.Reveal()
+	token := g.mail(authn.MailVerifyRegistration, "ann@example.com", 0).Token.Reveal()
+	a = g.post("/auth/verify-email", `{"token":"`+token+`","password":"`+nextPassword+`"}`)
+	documented(t, "POST", "/verify-email", a)
+	wantProblem(t, a, 400, "INVALID_INPUT")
+	if got, want := a.fields(t), []string{"password incorrect"}; !slices.Equal(got, want) {
+		t.Errorf("a password that was not chosen: got %q, want %q", got, want)
+	}
 	a = g.post("/auth/verify-email", `{"token":"`+token+`"}`)
 	documented(t, "POST", "/verify-email", a)
 	if a.Status != 200 || !strings.Contains(a.Body, `"username":"ann"`) || !strings.Contains(a.Body, `"email_verified":true`) {

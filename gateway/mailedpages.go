@@ -42,19 +42,30 @@ const (
 )
 
 // verifyPage is where the links of verification mails lead. Without a token it
-// offers to send another mail.
+// offers to send another mail. For a registration it says whose account it
+// would be and asks for the password that was chosen: with a click alone people
+// would confirm what a stranger has asked for under their address.
 func (s *Server) verifyPage(w *answer, r *http.Request) error {
-	return s.ticketPage(w, r, "verify", verifyTitle)
+	return s.ticketPage(w, r, "verify", verifyTitle, s.showRegistration)
+}
+
+// showRegistration puts on the page what its token confirms, if that is a
+// registration.
+func (s *Server) showRegistration(ctx context.Context, data *pageData) error {
+	kind, username, err := s.Authn.TicketFor(ctx, authn.Secret(data.Ticket))
+	data.Registration, data.Username = kind == authn.TicketRegistration, username
+	return err
 }
 
 // resetPage is where the links of reset mails and invitations lead.
 func (s *Server) resetPage(w *answer, r *http.Request) error {
-	return s.ticketPage(w, r, "reset", resetTitle)
+	return s.ticketPage(w, r, "reset", resetTitle, nil)
 }
 
 // ticketPage shows the page with the token that the browser keeps for it, or
-// has the browser keep the one in the address.
-func (s *Server) ticketPage(w *answer, r *http.Request, page, title string) error {
+// has the browser keep the one in the address. show, nil for nothing, adds what
+// the token is for.
+func (s *Server) ticketPage(w *answer, r *http.Request, page, title string, show func(context.Context, *pageData) error) error {
 	x := exchangeOf(r)
 	query := r.URL.Query()
 	if query.Has("token") {
@@ -72,6 +83,11 @@ func (s *Server) ticketPage(w *answer, r *http.Request, page, title string) erro
 			data.Ticket = kept.Reveal()
 		}
 	}
+	if data.Ticket != "" && data.Notice == "" && show != nil {
+		if err := show(r.Context(), &data); err != nil {
+			return s.ticketError(w, x, err, page, data)
+		}
+	}
 	return writePage(w, http.StatusOK, page, data)
 }
 
@@ -86,13 +102,21 @@ func isTicket(text string) bool {
 // verifyForm is verifyEmail for the page's form.
 func (s *Server) verifyForm(w *answer, r *http.Request) error {
 	x := exchangeOf(r)
-	form, err := readForm(w, r, "token")
-	token := form.Get("token")
-	if err = require(err, field{"token", token}); err == nil {
-		_, err = s.Authn.VerifyEmail(r.Context(), authn.Secret(token), x.client(r))
+	form, err := readForm(w, r, "token", "password")
+	data := s.pageData(x, verifyTitle)
+	data.Ticket = form.Get("token")
+	if err = require(err, field{"token", data.Ticket}); err == nil {
+		err = s.showRegistration(r.Context(), &data)
+	}
+	password := form.Get("password")
+	if err == nil && data.Registration {
+		err = require(nil, field{"password", password})
+	}
+	if err == nil {
+		_, err = s.Authn.VerifyEmail(r.Context(), authn.Secret(data.Ticket), authn.Secret(password), x.client(r))
 	}
 	if err != nil {
-		return s.ticketError(w, x, err, "verify", verifyTitle, token)
+		return s.ticketError(w, x, err, "verify", data)
 	}
 	dropTicket(w, x)
 	return notify(w, x, "/verify-email", "address_confirmed")
@@ -102,12 +126,14 @@ func (s *Server) verifyForm(w *answer, r *http.Request) error {
 func (s *Server) resetForm(w *answer, r *http.Request) error {
 	x := exchangeOf(r)
 	form, err := readForm(w, r, "token", "password")
-	token, password := form.Get("token"), form.Get("password")
-	if err = require(err, field{"token", token}, field{"password", password}); err == nil {
-		err = s.Authn.ResetPassword(r.Context(), authn.Secret(token), authn.Secret(password), x.client(r))
+	data := s.pageData(x, resetTitle)
+	data.Ticket = form.Get("token")
+	password := form.Get("password")
+	if err = require(err, field{"token", data.Ticket}, field{"password", password}); err == nil {
+		err = s.Authn.ResetPassword(r.Context(), authn.Secret(data.Ticket), authn.Secret(password), x.client(r))
 	}
 	if err != nil {
-		return s.ticketError(w, x, err, "reset", resetTitle, token)
+		return s.ticketError(w, x, err, "reset", data)
 	}
 	dropTicket(w, x)
 	return notify(w, x, "/login", "password_set")
@@ -115,13 +141,13 @@ func (s *Server) resetForm(w *answer, r *http.Request) error {
 
 // ticketError shows the form again, with the token as long as it may be good
 // for another try.
-func (s *Server) ticketError(w *answer, x *exchange, err error, page, title, token string) error {
-	data := s.pageData(x, title)
+func (s *Server) ticketError(w *answer, x *exchange, err error, page string, data pageData) error {
 	switch {
 	case codeOf(err) == "TICKET_INVALID":
 		dropTicket(w, x)
-	case isTicket(token):
-		data.Ticket = token
+		data.Ticket = ""
+	case !isTicket(data.Ticket):
+		data.Ticket = ""
 	}
 	return &formError{err, page, data}
 }

@@ -136,11 +136,50 @@ func TestBrowserRegistersWithProof(t *testing.T) {
 	if a.Status != 200 || b.at != "/auth/verify-email?notice=confirm_address" || b.cookies() != 0 {
 		t.Fatalf("got %d at %s, want to be told to open the mail:\n%s", a.Status, b.at, a.Body)
 	}
-	a = b.open("/auth/verify-email?token=" + g.mail(authn.MailVerifyEmail, "ann@example.com", 0).Token.Reveal())
-	b.submit("/auth/verify-email", "token", hidden(a.Body, "token"))
+	a = b.open("/auth/verify-email?token=" + g.mail(authn.MailVerifyRegistration, "ann@example.com", 0).Token.Reveal())
+	token := hidden(a.Body, "token")
+	if !strings.Contains(a.Body, "<strong>ann</strong>") || !strings.Contains(a.Body, `name="password" type="password"`) || token == "" {
+		t.Errorf("the page does not say whose account it would be and ask for the password:\n%s", a.Body)
+	}
+	a = b.submit("/auth/verify-email", "token", token, "password", testPassword)
+	if a.Status != 200 || b.at != "/auth/verify-email?notice=address_confirmed" {
+		t.Errorf("got %d at %s, want to be told:\n%s", a.Status, b.at, a.Body)
+	}
 	if b.submit("/auth/login", "login", "ann", "password", testPassword, "return_to", "/x"); b.at != "/x" {
 		t.Errorf("at %s, want to be signed in", b.at)
 	}
+}
+
+// Who follows the mail of a registration that is a stranger's, and clicks
+// through, makes no account of it.
+func TestBlindConfirmationOfAStrangersRegistration(t *testing.T) {
+	g := newMailGateway(t, nil, proveAddresses)
+	g.post("/auth/register", `{"email":"ann@example.com","username":"mallory","password":"`+testPassword+`"}`)
+	link := "/auth/verify-email?token=" + g.mail(authn.MailVerifyRegistration, "ann@example.com", 0).Token.Reveal()
+	b := g.browser()
+	a := b.open(link)
+	token := hidden(a.Body, "token")
+	for _, c := range []struct{ password, field string }{{"", "is required"}, {nextPassword, "not the password"}} {
+		a = b.submit("/auth/verify-email", "token", token, "password", c.password)
+		if a.Status != 400 || a.code() != "INVALID_INPUT" || !strings.Contains(a.Body, c.field) || !strings.Contains(a.Body, "mallory") ||
+			hidden(a.Body, "token") != token || strings.Contains(a.Body, nextPassword) {
+			t.Errorf("password %q: got %d %s, want the page again, saying why:\n%s", c.password, a.Status, a.code(), a.Body)
+		}
+	}
+	if a = b.submit("/auth/verify-email", "token", token); a.Status != 400 || a.code() != "INVALID_INPUT" {
+		t.Errorf("no password: got %d %s, want it refused", a.Status, a.code())
+	}
+	for range 4 {
+		b.submit("/auth/verify-email", "token", token, "password", nextPassword)
+	}
+	a = b.submit("/auth/verify-email", "token", token, "password", testPassword)
+	if a.Status != 400 || a.code() != "TICKET_INVALID" || hidden(a.Body, "token") != "" {
+		t.Errorf("after five: got %d %s, want the link void:\n%s", a.Status, a.code(), a.Body)
+	}
+	if a = b.open(link); a.Status != 400 || a.code() != "TICKET_INVALID" || !strings.Contains(a.Body, `action="/auth/resend-verification"`) {
+		t.Errorf("its link: got %d %s, want another mail offered:\n%s", a.Status, a.code(), a.Body)
+	}
+	wantProblem(t, g.login("mallory", "token"), 401, "INVALID_CREDENTIALS")
 }
 
 func TestBrowserChangesPasswordAndAddress(t *testing.T) {

@@ -39,6 +39,8 @@ type pageData struct {
 	Notice string // one of notices
 	Ticket string // the token of a mail's link
 
+	Registration bool // is what the ticket confirms, of Username if one was chosen
+
 	User     *userJSON
 	Sessions []sessionJSON
 }

@@ -231,6 +231,21 @@ func TestTemplates(t *testing.T) {
 	if !strings.Contains(m.Text, data.Link) || !strings.Contains(m.HTML, data.Link) {
 		t.Errorf("the link is missing:\n%s\n%s", m.Text, m.HTML)
 	}
+	for username, want := range map[string]string{"mallory": "username mallory", "": "without a username"} {
+		data.Username, data.Where = username, "192.0.2.1"
+		m, _ := built.Render("verify_registration", data)
+		for _, want := range []string{want, "192.0.2.1", "do not confirm it", data.Link} {
+			if !strings.Contains(m.Text, want) {
+				t.Errorf("the text for %q does not say %q:\n%s", username, want, m.Text)
+			}
+			if html := strings.NewReplacer("<strong>", "", "</strong>", "").Replace(m.HTML); !strings.Contains(html, want) {
+				t.Errorf("the page for %q does not say %q:\n%s", username, want, m.HTML)
+			}
+		}
+		if strings.Contains(m.Text, "Ann") { // a stranger may have written it
+			t.Errorf("the mail carries what somebody wants to be called:\n%s", m.Text)
+		}
+	}
 
 	dir := t.TempDir()
 	write := func(name, content string) {

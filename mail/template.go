@@ -20,19 +20,21 @@ var builtIn embed.FS
 // Kinds are the mails there are. Each has templates KIND.txt, whose first line
 // is "Subject: ...", and KIND.html.
 var Kinds = []string{
-	"verify_email",     // prove an address, at registration or after a change
-	"reset_password",   // a link that sets a new password
-	"invitation",       // an account was made for you: choose a password
-	"address_in_use",   // someone tried to register with your address
-	"password_changed", // a notice
-	"email_changed",    // a notice to the old address
-	"new_device",       // a notice
+	"verify_email",        // prove the address of an account, or the one it is to have
+	"verify_registration", // prove an address before there is an account
+	"reset_password",      // a link that sets a new password
+	"invitation",          // an account was made for you: choose a password
+	"address_in_use",      // someone tried to register with your address
+	"password_changed",    // a notice
+	"email_changed",       // a notice to the old address
+	"new_device",          // a notice
 }
 
 // Data is what a template may say.
 type Data struct {
 	Name     string // what the person is called; "" if nobody knows
 	Login    string // what they sign in with
+	Username string // what was chosen, "" for none: for verify_registration
 	Link     string // what to open; "" in notices
 	Expires  string // when the link stops working, in words
 	Service  string // the public URL of the gateway
@@ -89,7 +91,7 @@ func LoadTemplates(dir string) (*Templates, error) {
 // sample has every field, so that a template that names one there is not fails
 // when it is loaded and not when somebody waits for the mail.
 var sample = Data{
-	Name: "Sam Example", Login: "sam", Link: "https://app.example.com/auth/verify-email?token=x",
+	Name: "Sam Example", Login: "sam", Username: "sam", Link: "https://app.example.com/auth/verify-email?token=x",
 	Expires: "in an hour", Service: "https://app.example.com", Where: "192.0.2.1", Device: "a browser", When: "just now",
 	NewEmail: "new@example.com",
 }
@@ -154,7 +156,7 @@ func (t *Templates) Render(kind string, d Data) (Message, error) {
 // onOneLine folds line breaks and other controls, so that nobody's name can
 // look like a paragraph of ours.
 func (d Data) onOneLine() Data {
-	for _, s := range []*string{&d.Name, &d.Login, &d.Link, &d.Expires, &d.Service, &d.Where, &d.Device, &d.When, &d.NewEmail} {
+	for _, s := range []*string{&d.Name, &d.Login, &d.Username, &d.Link, &d.Expires, &d.Service, &d.Where, &d.Device, &d.When, &d.NewEmail} {
 		*s = strings.Map(func(r rune) rune {
 			if r < ' ' || r == 0x7f || r == '\u0085' || r == '\u2028' || r == '\u2029' {
 				return ' '

@@ -55,7 +55,7 @@ func (c MailConfig) sending() mail.Config {
 // Deliver implements authn.Mailer.
 func (m *mailer) Deliver(ctx context.Context, l authn.Letter) error {
 	data := mail.Data{
-		Name: l.Name, Login: l.Login, Service: m.service, NewEmail: l.NewEmail,
+		Name: l.Name, Login: l.Login, Username: l.Username, Service: m.service, NewEmail: l.NewEmail,
 		When: inWords(l.When), Where: orUnknown(l.Where, "an unknown address"), Device: orUnknown(l.Device, "an unknown device"),
 	}
 	if l.Token != "" {
@@ -80,7 +80,7 @@ func (m *mailer) Deliver(ctx context.Context, l authn.Letter) error {
 // page is where the link of a mail leads.
 func (m *mailer) page(k authn.MailKind) (string, error) {
 	switch k {
-	case authn.MailVerifyEmail:
+	case authn.MailVerifyEmail, authn.MailVerifyRegistration:
 		return m.verify, nil
 	case authn.MailResetPassword, authn.MailInvitation:
 		return m.reset, nil

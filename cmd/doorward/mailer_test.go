@@ -34,13 +34,14 @@ func TestDeliver(t *testing.T) {
 	}
 	when := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	for kind, want := range map[authn.MailKind]string{
-		authn.MailVerifyEmail:     "http://localhost:8080/auth/verify-email?token=t0k3n",
-		authn.MailResetPassword:   "https://app.example.com/new-password?token=t0k3n",
-		authn.MailInvitation:      "https://app.example.com/new-password?token=t0k3n",
-		authn.MailPasswordChanged: "4 May 2026, 03:02 UTC",
-		authn.MailEmailChanged:    "new@example.com",
-		authn.MailAddressInUse:    "ann",
-		authn.MailNewDevice:       "192.0.2.1",
+		authn.MailVerifyEmail:        "http://localhost:8080/auth/verify-email?token=t0k3n",
+		authn.MailVerifyRegistration: "http://localhost:8080/auth/verify-email?token=t0k3n",
+		authn.MailResetPassword:      "https://app.example.com/new-password?token=t0k3n",
+		authn.MailInvitation:         "https://app.example.com/new-password?token=t0k3n",
+		authn.MailPasswordChanged:    "4 May 2026, 03:02 UTC",
+		authn.MailEmailChanged:       "new@example.com",
+		authn.MailAddressInUse:       "ann",
+		authn.MailNewDevice:          "192.0.2.1",
 	} {
 		out.Reset()
 		l := authn.Letter{ID: "id", Kind: kind, To: "ann@example.com", Login: "ann", When: when, ExpiresAt: when, Where: "192.0.2.1", NewEmail: "new@example.com"}

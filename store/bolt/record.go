@@ -213,6 +213,7 @@ type ticketRecord struct {
 	Email     string         `json:"email,omitempty"`
 	Hashes    [][]byte       `json:"hashes,omitempty"`
 	Pending   *pendingRecord `json:"pending,omitempty"`
+	Tries     int            `json:"tries,omitempty"`
 	CreatedAt time.Time      `json:"created_at,omitzero"`
 	ExpiresAt time.Time      `json:"expires_at,omitzero"`
 }
@@ -222,19 +223,20 @@ type pendingRecord struct {
 	Name         string `json:"name,omitempty"`
 	Email        string `json:"email,omitempty"`
 	PasswordHash string `json:"password_hash,omitempty"`
+	ClientIP     string `json:"client_ip,omitempty"`
 }
 
 func newTicketRecord(t authn.Ticket) ticketRecord {
 	return ticketRecord{
 		V: recordVersion, Kind: string(t.Kind), User: t.User, Email: t.Email, Hashes: t.Hashes,
-		Pending: (*pendingRecord)(t.Pending), CreatedAt: t.CreatedAt.UTC(), ExpiresAt: t.ExpiresAt.UTC(),
+		Pending: (*pendingRecord)(t.Pending), Tries: t.Tries, CreatedAt: t.CreatedAt.UTC(), ExpiresAt: t.ExpiresAt.UTC(),
 	}
 }
 
 func (r ticketRecord) ticket(id string) authn.Ticket {
 	return authn.Ticket{
 		ID: id, Kind: authn.TicketKind(r.Kind), User: r.User, Email: r.Email, Hashes: r.Hashes,
-		Pending: (*authn.PendingUser)(r.Pending), CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt,
+		Pending: (*authn.PendingUser)(r.Pending), Tries: r.Tries, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt,
 	}
 }
 

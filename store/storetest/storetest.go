@@ -222,13 +222,13 @@ func ticket(n int, user string) authn.Ticket {
 		Hashes: [][]byte{{0, 1, 0xff}, []byte("second")}, CreatedAt: at(n), ExpiresAt: at(n + 3600),
 	}
 	if user == "" {
-		t.Kind, t.Pending = authn.TicketRegistration, pendingUser()
+		t.Kind, t.Pending, t.Tries = authn.TicketRegistration, pendingUser(), 2
 	}
 	return t
 }
 
 func pendingUser() *authn.PendingUser {
-	return &authn.PendingUser{Username: "Ursula", Name: "Ursula <&>", Email: "ursula@example.com", PasswordHash: "$scheme$hash"}
+	return &authn.PendingUser{Username: "Ursula", Name: "Ursula <&>", Email: "ursula@example.com", PasswordHash: "$scheme$hash", ClientIP: "192.0.2.7"}
 }
 
 // outgoing is the nth mail, with every field set, due at its second.

@@ -1,0 +1,222 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Registrations that wait until their address is proven.
+//
+// Anybody can register anybody's address, with a username and a password of
+// their own choice. Two things keep that from becoming an account of theirs
+// under her address. Registrations of one address stand side by side, each with
+// what was chosen for it: were a newer one to replace an older one, she who has
+// just registered would confirm the stranger's, with a click on the mail she is
+// waiting for. And whoever confirms can be asked for the password chosen at
+// registration, which the owner of the address does not know of the stranger's.
+
+const (
+	maxRegistrations = 5 // that wait for one address
+	maxPasswordTries = 5 // at one registration
+)
+
+// registrationsOf returns the registrations that wait for an address.
+func registrationsOf(tx Tx, email string) ([]Ticket, error) {
+	held, err := tx.TicketsOf(addressSubject(email))
+	return slices.DeleteFunc(held, func(t Ticket) bool { return t.Kind != TicketRegistration }), err
+}
+
+// makeRoom removes what is too many for one more registration to stand beside
+// the others of its address.
+func makeRoom(tx Tx, t Ticket) error {
+	held, err := registrationsOf(tx, t.Email)
+	if err != nil {
+		return err
+	}
+	for len(held) >= maxRegistrations {
+		i := leastMissed(held, t.Pending.network())
+		if err := tx.DeleteTicket(held[i].ID); err != nil {
+			return err
+		}
+		held = slices.Delete(held, i, i+1)
+	}
+	return nil
+}
+
+// leastMissed is the oldest registration of the network that has the most of
+// them, the newcomer's counted: whoever floods an address pushes out his own,
+// not its owner's.
+func leastMissed(held []Ticket, newcomer string) int {
+	count := map[string]int{newcomer: 1}
+	for _, t := range held {
+		count[t.Pending.network()]++
+	}
+	least := 0
+	for i, t := range held {
+		a, b := count[t.Pending.network()], count[held[least].Pending.network()]
+		if a > b || a == b && byAge(t, held[least]) < 0 {
+			least = i
+		}
+	}
+	return least
+}
+
+// byAge orders tickets by when they were asked for.
+func byAge(a, b Ticket) int {
+	if n := a.CreatedAt.Compare(b.CreatedAt); n != 0 {
+		return n
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+// network is where the registration came from, as limits count.
+func (p *PendingUser) network() string {
+	ip, _ := netip.ParseAddr(p.ClientIP) // none is no address
+	return Client{IP: ip}.Network()
+}
+
+// registrationToRenew is the registration for which another mail is sent: the
+// newest, but of those that came from where the mail is asked for if there are
+// any, so that a stranger's does not stand before one's own. False if none
+// waits.
+func registrationToRenew(tx Tx, o Outgoing, now time.Time) (Ticket, bool, error) {
+	held, err := registrationsOf(tx, o.Email)
+	if err != nil {
+		return Ticket{}, false, err
+	}
+	held = slices.DeleteFunc(held, func(t Ticket) bool { return !now.Before(t.ExpiresAt) })
+	if len(held) == 0 {
+		return Ticket{}, false, nil
+	}
+	from := o.asker().Network()
+	own := slices.DeleteFunc(slices.Clone(held), func(t Ticket) bool { return t.Pending.network() != from })
+	if len(own) > 0 {
+		held = own
+	}
+	return slices.MaxFunc(held, byAge), true, nil
+}
+
+// withhold takes a mail out of the outbox that is not to be sent now. A
+// registration stays, behind a ticket that nothing opens yet: its owner can ask
+// for the mail again.
+func (s *Service) withhold(ctx context.Context, o Outgoing, now time.Time) error {
+	if o.Pending == nil {
+		return s.remove(ctx, o.ID)
+	}
+	t := newRegistration(newID(now), o, now)
+	ctx, cancel := settle(ctx)
+	defer cancel()
+	err := s.Store.Update(ctx, func(tx Tx) error {
+		switch err := tx.NamesFree("", o.Email); {
+		case err == nil:
+			if err := issueTicket(tx, t); err != nil {
+				return err
+			}
+		case !errors.Is(err, ErrEmailTaken): // it can come to nothing
+			return err
+		}
+		return tx.DeleteOutgoing(o.ID)
+	})
+	if err != nil {
+		return fmt.Errorf("withhold a mail: %w", err)
+	}
+	return nil
+}
+
+// newRegistration is the ticket of what a mail in the outbox has pending.
+func newRegistration(id string, o Outgoing, now time.Time) Ticket {
+	return Ticket{
+		ID: id, Kind: TicketRegistration, Email: o.Email, Pending: o.Pending,
+		CreatedAt: o.CreatedAt, ExpiresAt: now.Add(TicketRegistration.lifetime()),
+	}
+}
+
+// TicketFor says what kind of address a token proves, and for a registration
+// the username that was chosen, "" if none was. It uses nothing up.
+// ErrTicketInvalid.
+func (s *Service) TicketFor(ctx context.Context, token Secret) (k TicketKind, username string, err error) {
+	now := s.Now()
+	err = s.Store.View(ctx, func(tx Tx) error {
+		t, err := findTicket(tx, token, now, addressTickets...)
+		if err != nil {
+			return err
+		}
+		if k = t.Kind; t.Pending != nil {
+			username = t.Pending.Username
+		}
+		return nil
+	})
+	return k, username, err
+}
+
+// showPassword checks that whoever confirms a registration knows the password
+// that was chosen for it, and returns what the password was checked against.
+// Other tickets have none: it returns "". A wrong one counts, and the last that
+// may be wrong makes the ticket void.
+func (s *Service) showPassword(ctx context.Context, token, password Secret) (hash string, err error) {
+	var e InputError
+	checkTypedPassword(&e, "password", password)
+	if err := e.OrNil(); err != nil {
+		return "", err
+	}
+	t, err := s.takeTry(ctx, token)
+	if err != nil || t.Kind != TicketRegistration {
+		return "", err
+	}
+	v, err := s.passwords.check(ctx, t.Pending.PasswordHash, password)
+	if err != nil {
+		return "", errors.Join(err, s.giveTryBack(ctx, t.ID))
+	}
+	if v.right {
+		return t.Pending.PasswordHash, nil
+	}
+	if t.Tries >= maxPasswordTries {
+		err := s.Store.Update(ctx, func(tx Tx) error { return tx.DeleteTicket(t.ID) })
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+	}
+	e.Add("password", "incorrect", "this is not the password that was chosen for this account")
+	return "", e.OrNil()
+}
+
+// takeTry counts a password before it is looked at, or any number of them could
+// be tried at once.
+func (s *Service) takeTry(ctx context.Context, token Secret) (t Ticket, err error) {
+	now := s.Now()
+	err = s.Store.Update(ctx, func(tx Tx) error {
+		t, err = findTicket(tx, token, now, addressTickets...)
+		if err != nil || t.Kind != TicketRegistration {
+			return err
+		}
+		if t.Tries >= maxPasswordTries { // the last are being looked at
+			return ErrTicketInvalid
+		}
+		t.Tries++
+		return tx.PutTicket(t)
+	})
+	return t, err
+}
+
+// giveTryBack is for a password that was not looked at after all.
+func (s *Service) giveTryBack(ctx context.Context, id string) error {
+	ctx, cancel := settle(ctx)
+	defer cancel()
+	err := s.Store.Update(ctx, func(tx Tx) error {
+		t, err := tx.Ticket(id)
+		if err != nil {
+			return err
+		}
+		t.Tries = max(0, t.Tries-1)
+		return tx.PutTicket(t)
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
