@@ -71,6 +71,7 @@ type passage struct {
 	at    url.URL        // where the request goes
 
 	cancel context.CancelCauseFunc
+	upload bool // there is a body
 	stream *stream
 	tunnel *tunnel // for a WebSocket handshake
 	sent   time.Time
@@ -112,6 +113,12 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 	proxy := httputil.ReverseProxy{
 		Rewrite: p.rewrite, ModifyResponse: p.answered, ErrorHandler: p.failed,
 		Transport: up, BufferPool: &copyBuffers, ErrorLog: silent,
+	}
+	p.upload = r.Body != nil && r.Body != http.NoBody
+	if p.upload && isLong(r.ContentLength) {
+		if err := p.follow(nil); err != nil {
+			return err
+		}
 	}
 	p.sent = s.Now()
 	proxy.ServeHTTP(out, r.WithContext(ctx))
@@ -201,7 +208,7 @@ func (p *passage) answered(res *http.Response) error {
 	x := p.x
 	x.upstreamTime = p.s.Now().Sub(p.sent)
 	p.up.report(p.s.Metrics, true)
-	if isEndless(res) {
+	if outlasts(res) {
 		if p.err = p.follow(res); p.err != nil {
 			return p.err
 		}
@@ -221,12 +228,18 @@ func (p *passage) answered(res *http.Response) error {
 	return nil
 }
 
-// follow lists an answer without end, so that it ends with what admitted it.
+// follow lists what may take long, so that it ends with what admitted it. A long
+// answer to a long upload takes its place; before the answer there is none.
 func (p *passage) follow(res *http.Response) error {
+	if p.stream != nil {
+		p.s.streams.finish(p.stream)
+	}
 	st := &stream{
 		server:    p.s,
 		request:   p.asked,
-		websocket: res.StatusCode == http.StatusSwitchingProtocols,
+		websocket: res != nil && res.StatusCode == http.StatusSwitchingProtocols,
+		upload:    p.upload,
+		answer:    res != nil,
 		upstream:  p.up.name,
 		cancel:    p.cancel,
 		rc:        http.NewResponseController(p.w),
@@ -259,7 +272,10 @@ func (p *passage) failed(_ http.ResponseWriter, out *http.Request, err error) {
 func (p *passage) explain(ctx context.Context, err error) error {
 	var own *refusal
 	var body *bodyError
+	var ended *endedError
 	switch {
+	case errors.As(context.Cause(ctx), &ended): // whatever broke, broke by that
+		return ended.why
 	case errors.As(err, &own): // a body too slow
 		return err
 	case errors.As(err, &body):

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -12,9 +11,10 @@ import (
 	"github.com/doorward/doorward/policy"
 )
 
-// streams is every answer that may go on for as long as it likes: open
-// WebSockets, event streams, answers of unknown length. They were admitted once
-// and would outlive what admitted them, and net/http forgets the hijacked ones.
+// streams is everything that may go on for as long as it likes: open WebSockets,
+// event streams, uploads and answers that are long or of unknown length. They
+// were admitted once and would outlive what admitted them, and net/http forgets
+// the hijacked ones.
 type streams struct {
 	authn *authn.Service
 
@@ -28,16 +28,25 @@ func newStreams(a *authn.Service) *streams {
 	return &streams{authn: a, open: make(map[*stream]struct{})}
 }
 
-// errStreamEnded is why a stream's request was cancelled.
-var errStreamEnded = errors.New("the stream's session or permission ended")
+// endedError is why a stream's request was cancelled: what admitted it holds no
+// longer.
+type endedError struct{ why error }
 
-// stream is one such answer, with what is needed to judge it again. It shares
+func (e *endedError) Error() string { return "the stream was ended: " + e.why.Error() }
+func (e *endedError) Unwrap() error { return e.why }
+
+// errClosing is why a stream ends, or does not begin, at shutdown.
+var errClosing = &refusal{code: "OVERLOADED", detail: "The gateway is shutting down.", after: time.Second}
+
+// stream is one of them, with what is needed to judge it again. It shares
 // nothing with the exchange, which belongs to another goroutine.
 type stream struct {
 	server    *Server
 	request   policy.Request
 	identity  *authn.Identity // nil: nobody
 	websocket bool
+	upload    bool // a body is coming
+	answer    bool // an answer is going
 	upstream  string
 	cancel    context.CancelCauseFunc // ends the call to the backend
 	rc        *http.ResponseController
@@ -57,18 +66,13 @@ func (l *streams) begin(st *stream) error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
-		return &refusal{code: "OVERLOADED", detail: "The gateway is shutting down.", after: time.Second}
+		return errClosing
 	}
 	l.open[st] = struct{}{}
 	l.mu.Unlock()
-	if st.identity == nil {
-		return nil // nobody to lose a permission; the rules are judged at reload
+	if st.identity != nil { // nobody has no session to lose, only the rules
+		st.unfollow = l.authn.Follow(*st.identity, st.rejudge)
 	}
-	st.unfollow = l.authn.Follow(*st.identity, func() {
-		if st.judge() != nil {
-			st.end()
-		}
-	})
 	return st.judge()
 }
 
@@ -95,9 +99,7 @@ func (l *streams) finish(st *stream) {
 // rejudge judges every open stream by the rules now in force, after a reload.
 func (l *streams) rejudge() {
 	for _, st := range l.list() {
-		if st.judge() != nil {
-			st.end()
-		}
+		st.rejudge()
 	}
 }
 
@@ -107,7 +109,7 @@ func (l *streams) closeAll() {
 	l.closed = true
 	l.mu.Unlock()
 	for _, st := range l.list() {
-		st.end()
+		st.end(errClosing)
 	}
 }
 
@@ -174,11 +176,18 @@ func (st *stream) judge() error {
 	return nil
 }
 
+// rejudge ends the stream if it may not go on.
+func (st *stream) rejudge() {
+	if err := st.judge(); err != nil {
+		st.end(err)
+	}
+}
+
 // end cuts the stream: towards the backend by cancelling the call, towards the
 // client by closing or timing out its connection, for a client that does not
-// read would hold the answer open.
-func (st *stream) end() {
-	st.cancel(errStreamEnded)
+// read would hold the answer open, and one that does not send the upload.
+func (st *stream) end(why error) {
+	st.cancel(&endedError{why})
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.ended || st.cut {
@@ -192,8 +201,8 @@ func (st *stream) end() {
 	go st.press()
 }
 
-// press keeps the client's write deadline in the past until the handler has
-// noticed: a chunk on its way could have moved it. Never after the handler's
+// press keeps the client's deadlines in the past until the handler has noticed:
+// a chunk on its way could have moved them. Never after the handler's
 // end, when the connection belongs to another request.
 func (st *stream) press() {
 	again := time.NewTicker(50 * time.Millisecond)
@@ -206,7 +215,11 @@ func (st *stream) press() {
 		}
 		if st.conn != nil {
 			st.conn.Close()
-		} else {
+		}
+		if st.upload {
+			_ = st.rc.SetReadDeadline(time.Unix(1, 0))
+		}
+		if st.answer { // else there is room for saying why
 			_ = st.rc.SetWriteDeadline(time.Unix(1, 0))
 		}
 		st.mu.Unlock()
@@ -228,14 +241,19 @@ func (st *stream) hijacked(c net.Conn) {
 	}
 }
 
-// isEndless reports whether an answer may go on without end: the backend has
-// not said how long it is, or said that it is a stream of events.
-func isEndless(res *http.Response) bool {
+// longBody is how much may pass before anybody asks again whether it still may.
+const longBody = 1 << 20
+
+// isLong reports whether a body of this length is listed; -1 is unknown.
+func isLong(length int64) bool { return length < 0 || length > longBody }
+
+// outlasts reports whether an answer may outlive what admitted its request.
+func outlasts(res *http.Response) bool {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return true
 	}
 	if res.Body == nil || res.Body == http.NoBody {
 		return false
 	}
-	return res.ContentLength < 0 || isEventStream(res.Header)
+	return isLong(res.ContentLength) || isEventStream(res.Header)
 }

@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"path"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,12 +23,22 @@ import (
 )
 
 // endless is a backend of things that do not end by themselves: /events, /flood
-// (as fast as it is read) and /chunks (of unknown length).
+// (as fast as it is read), /chunks (of unknown length), /long (of a length that
+// takes a while) and /upload, which hints at the first bytes and takes the rest.
 func endless(t testing.TB) (_ *httptest.Server, flooded *atomic.Int64) {
 	flooded = new(atomic.Int64)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/events") {
+		switch path.Base(r.URL.Path) {
+		case "events":
 			w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		case "long":
+			w.Header().Set("Content-Length", fmt.Sprint(longBody+1))
+			io.WriteString(w, strings.Repeat("data: x\n\n", 8<<10)) // past every buffer
+		case "upload":
+			io.ReadFull(r.Body, make([]byte, len("begun")))
+			w.WriteHeader(http.StatusEarlyHints)
+			io.Copy(io.Discard, r.Body)
+			return
 		}
 		for {
 			if _, err := io.WriteString(w, "data: x\n\n"); err != nil {
@@ -93,8 +106,78 @@ var streamKinds = map[string]ending{
 			return nil
 		}
 	},
-	"event stream":   httpStream("/app/events"),
-	"unknown length": httpStream("/app/chunks"),
+	"event stream":       httpStream("/app/events"),
+	"unknown length":     httpStream("/app/chunks"),
+	"long answer":        httpStream("/app/long"),
+	"chunked upload":     upload("Transfer-Encoding: chunked", "5\r\nbegun\r\n"),
+	"long upload":        upload(fmt.Sprintf("Content-Length: %d", longBody+1), "begun"),
+	"upload over HTTP/2": upload2,
+}
+
+// upload begins to send a body and waits until the backend has seen some of it.
+// Its end is a refusal, or the connection's.
+func upload(length, begun string) ending {
+	return func(t testing.TB, g *testGateway, credential string) func() error {
+		c := dialRaw(t, g.addr)
+		c.send(t, "POST /app/upload HTTP/1.1\r\nHost: "+g.addr+"\r\n"+credential+"\r\n"+length+"\r\n\r\n"+begun)
+		if res := c.answer(t, "POST"); res.StatusCode != http.StatusEarlyHints {
+			t.Fatalf("got %d, want the upload to be under way", res.StatusCode)
+		}
+		return func() error {
+			c.SetReadDeadline(time.Now().Add(patience))
+			res, err := http.ReadResponse(c.in, nil)
+			if err != nil {
+				return fmt.Errorf("no refusal came: %w", err)
+			}
+			return wantRefusal(res)
+		}
+	}
+}
+
+func upload2(t testing.TB, g *testGateway, credential string) func() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h2c http.Protocols
+	h2c.SetUnencryptedHTTP2(true)
+	server := g.httpServer(g.Public())
+	server.Protocols = &h2c
+	go server.Serve(l)
+	client := &http.Transport{Protocols: &h2c}
+	body, more := io.Pipe()
+	t.Cleanup(func() { more.Close(); client.CloseIdleConnections(); server.Close() })
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error { close(begun); return nil }})
+	r, err := http.NewRequestWithContext(ctx, "POST", "http://"+l.Addr().String()+"/app/upload", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = headerOf(credential)
+	go io.WriteString(more, "begun")
+	go func() {
+		res, err := client.RoundTrip(r)
+		if err == nil {
+			res.Body.Close()
+			err = wantRefusal(res)
+		}
+		ended <- err
+	}()
+	select {
+	case <-begun:
+	case err := <-ended:
+		t.Fatalf("ended before it had begun: %v", err)
+	}
+	return func() error { return <-ended }
+}
+
+func wantRefusal(res *http.Response) error {
+	if res.StatusCode < 400 || res.Header.Get("Doorward") == "" {
+		return fmt.Errorf("got %d %q, want a refusal", res.StatusCode, res.Header.Get("Doorward"))
+	}
+	return nil
 }
 
 func httpStream(path string) ending {
@@ -297,6 +380,55 @@ func TestAStreamEndsThoughItsClientDoesNotRead(t *testing.T) {
 	defer cancel()
 	if err := g.streams.wait(ctx); err != nil {
 		t.Errorf("the stream did not end: %v", err)
+	}
+}
+
+// What is known to be short costs nothing: neither upload nor answer is listed.
+func TestShortBodiesAreNotListed(t *testing.T) {
+	listed := make(chan int, 1)
+	var g *testGateway
+	up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) {
+		listed <- len(g.streams.list())
+		io.WriteString(conn, plainAnswer)
+	})
+	g = newGateway(t, behind(up.url(), to("/**", signedin)))
+	p := g.person(t, "ann", "user")
+	g.do("POST", "/x", "short", p.bearer)
+	if n := <-listed; n != 0 {
+		t.Errorf("a short upload is listed")
+	}
+	for _, tt := range []struct {
+		length int64
+		long   bool
+	}{{0, false}, {longBody, false}, {longBody + 1, true}, {-1, true}} {
+		if got := isLong(tt.length); got != tt.long {
+			t.Errorf("%d bytes: got %v, want %v", tt.length, got, tt.long)
+		}
+	}
+}
+
+// Nobody has no session to lose, but the rules may change between admission and
+// the answer for nobody too.
+func TestAnAnonymousStreamIsJudgedByTheRulesThatHoldWhenItBegins(t *testing.T) {
+	reached, release := make(chan bool), make(chan bool)
+	up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) {
+		reached <- true
+		<-release
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n")
+	})
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	c := dialRaw(t, g.addr)
+	c.send(t, "GET /x HTTP/1.1\r\nHost: "+g.addr+"\r\n\r\n")
+	<-reached
+	cfg := g.live.Load().cfg
+	cfg.Routes = []Route{to("/**", roles("admin"))}
+	if err := g.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	res := c.answer(t, "GET")
+	if got := res.Header.Get("Doorward"); res.StatusCode != 401 || got != "AUTHENTICATION_REQUIRED" {
+		t.Errorf("got %d %q, want 401 AUTHENTICATION_REQUIRED", res.StatusCode, got)
 	}
 }
 
