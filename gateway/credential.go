@@ -186,6 +186,16 @@ func isOurCookie(name string) bool {
 	return strings.Trim(port, "0123456789") == ""
 }
 
+// nameOf is the name a pair of a cookie header may be stored or read under. Of a
+// pair without a name browsers send back the value alone, and `=name=value` is
+// `name=value` the next time; so what stands before the name counts for nothing.
+func nameOf(pair string) string {
+	name, _, _ := strings.Cut(strings.TrimLeftFunc(pair, isBlankOrSign), "=")
+	return strings.TrimRightFunc(name, isBlankOrSign)
+}
+
+func isBlankOrSign(c rune) bool { return c <= ' ' || c == 0x7f || c == '=' }
+
 // withoutOurCookies removes our cookies from a request's header. Every other
 // byte stays as it came: backends read cookies in ways of their own.
 func withoutOurCookies(h http.Header) {
@@ -228,8 +238,7 @@ func cutOurCookies(line string) string {
 	for rest, more := line, true; more; {
 		var pair string
 		pair, rest, more = strings.Cut(rest, ";")
-		name, _, _ := strings.Cut(pair, "=")
-		if isOurCookie(textproto.TrimString(name)) {
+		if isOurCookie(nameOf(pair)) {
 			removed = true
 			continue
 		}
@@ -257,8 +266,7 @@ func withoutOurSetCookies(h http.Header) {
 	kept := lines[:0]
 	for _, line := range lines {
 		pair, _, _ := strings.Cut(line, ";")
-		name, _, _ := strings.Cut(pair, "=")
-		if !isOurCookie(textproto.TrimString(name)) {
+		if !isOurCookie(nameOf(pair)) {
 			kept = append(kept, line)
 		}
 	}

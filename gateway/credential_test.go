@@ -28,6 +28,8 @@ func TestOurCookiesAreCutAndTheRestIsLeftAsItWas(t *testing.T) {
 		{"of another port, and of https", []string{"doorward_session_9=s; __Host-doorward_refresh=t; doorward_session=u; a=1"}, []string{"a=1"}},
 		{"with space before the sign", []string{"doorward_session_8080 =s; a=1"}, []string{"a=1"}},
 		{"without a value", []string{"doorward_session_8080; a=1"}, []string{"a=1"}},
+		{"nameless, in a pair that reads as ours", []string{"=doorward_session_8080=s; a=1; = doorward_refresh_8080=t; ==doorward_session=u;\t=\tdoorward_session"}, []string{"a=1"}},
+		{"nameless, not ours", []string{"=a=doorward_session; =doorward_sessions"}, []string{"=a=doorward_session; =doorward_sessions"}},
 		{"names that only look like ours", []string{"doorward_sessions=1; xdoorward_session=2; doorward_session_x=3; a=doorward_session"}, []string{"doorward_sessions=1; xdoorward_session=2; doorward_session_x=3; a=doorward_session"}},
 	}
 	up := newRecorder(t, plainAnswer)
@@ -53,10 +55,14 @@ func TestOurCookiesAreCutAndTheRestIsLeftAsItWas(t *testing.T) {
 
 func TestAnUpstreamCannotSetOurCookies(t *testing.T) {
 	up := newRecorder(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a=1; Path=/x\r\nSet-Cookie: doorward_session_8080=evil; Path=/\r\n"+
-		"Set-Cookie:  __Host-doorward_session =evil\r\nSet-Cookie: doorward_refresh=evil\r\nSet-Cookie: b=doorward_session\r\n\r\n")
+		"Set-Cookie:  __Host-doorward_session =evil\r\nSet-Cookie: doorward_refresh=evil\r\n"+
+		// A browser keeps a cookie without a name, and sends its value alone.
+		"Set-Cookie: =doorward_session_8080=evil; Path=/\r\nSet-Cookie: = \tdoorward_session_8080 = evil\r\nSet-Cookie: \t = __Host-doorward_refresh=evil\r\n"+
+		"Set-Cookie: ==doorward_session_8080=evil\r\nSet-Cookie: = =\tdoorward_session_8080=evil\r\nSet-Cookie: doorward_ticket_8080\r\n"+
+		"Set-Cookie: b=doorward_session\r\nSet-Cookie: =c=doorward_session\r\n\r\n")
 	g := newGateway(t, behind(up.url(), to("/**", anybody)))
 	res, _ := rawGet(t, g.addr, "/")
-	if got, want := res.Header["Set-Cookie"], []string{"a=1; Path=/x", "b=doorward_session"}; !slices.Equal(got, want) {
+	if got, want := res.Header["Set-Cookie"], []string{"a=1; Path=/x", "b=doorward_session", "=c=doorward_session"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -121,6 +127,7 @@ func TestABearerDecidesAloneAndACookieThatVerifiesCounts(t *testing.T) {
 		{"behind thousands of others", []string{"Cookie: " + junk + ann.cookie}, "ann", ""},
 		{"another port's cookie is none", []string{strings.Replace(cookie, name, sessionCookie+"_1", 1)}, "", "AUTHENTICATION_REQUIRED"},
 		{"nor is that of https", []string{strings.Replace(cookie, name, "__Host-"+sessionCookie, 1)}, "", "AUTHENTICATION_REQUIRED"},
+		{"nor one without a name that reads like it", []string{"Cookie: =" + ann.cookie + "; = " + ann.cookie}, "", "AUTHENTICATION_REQUIRED"},
 		{"a token in the query is never read", nil, "", "AUTHENTICATION_REQUIRED"},
 	}
 	for _, tt := range tests {
