@@ -222,6 +222,10 @@ func (s *Server) stylesheet(w *answer, r *http.Request) error {
 // isForm reports whether the body is that of a page's form.
 func isForm(r *http.Request) bool { return mediaType(r) == "application/x-www-form-urlencoded" }
 
+// maxFormProblems bounds what is said of fields nobody asked for, as of a JSON
+// body's: each is longer in the answer than in the form.
+const maxFormProblems = 32
+
 // readForm reads a form that may have these fields, each once. The values are
 // usable even if something is wrong, to fill in the form again.
 func readForm(w *answer, r *http.Request, fields ...string) (url.Values, error) {
@@ -237,7 +241,9 @@ func readForm(w *answer, r *http.Request, fields ...string) (url.Values, error) 
 	for _, name := range slices.Sorted(maps.Keys(form)) {
 		switch values := form[name]; {
 		case !slices.Contains(fields, name):
-			wrong.Add(shown(name), "unknown", "no such field")
+			if len(wrong.Fields) < maxFormProblems {
+				wrong.Add(shown(name), "unknown", "no such field")
+			}
 		case len(values) > 1:
 			wrong.Add(name, "duplicate", "given more than once")
 		case !utf8.ValidString(values[0]):

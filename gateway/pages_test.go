@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -194,6 +195,23 @@ func TestFormErrors(t *testing.T) {
 	a := g.do("POST", "/auth/login", formOf("login", "ann", "password", "wrong-wrong-wrong", "return_to", "/x"), "Content-Type: application/x-www-form-urlencoded")
 	if !strings.Contains(a.Body, `value="ann"`) || !strings.Contains(a.Body, `value="/x"`) {
 		t.Errorf("what was typed is gone:\n%s", a.Body)
+	}
+}
+
+// What a form gets wrong is said back up to a bound: a short body must not make
+// a long page.
+func TestAFormsErrorsDoNotAmplify(t *testing.T) {
+	g := newGateway(t, nil)
+	var body strings.Builder
+	for i := range 6000 {
+		fmt.Fprintf(&body, "f%d&", i)
+	}
+	a := g.do("POST", "/auth/login", body.String()+"login=ann", "Content-Type: application/x-www-form-urlencoded")
+	if a.Status != 400 || len(a.Body) > body.Len() {
+		t.Errorf("got %d and %d bytes for %d, want 400 and fewer than came", a.Status, len(a.Body), body.Len())
+	}
+	if !strings.Contains(a.Body, `value="ann"`) {
+		t.Error("what was typed is gone")
 	}
 }
 
