@@ -6,6 +6,7 @@
 
 BIN     := bin/doorward
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
 # The race detector needs a C compiler.
 RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ] && echo -race)
 # Servers are installed there, where only root looks by itself.
@@ -13,14 +14,28 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: run build test deps fuzz bench bench-quick bench-storm bench-deps
 
+# What to try is said once this server is up, and not if it cannot start: exec
+# keeps the number of the process, and a server that ran before is not this one.
 run: build
-	@sed -n '/^<!-- try -->/,/^<!-- tried -->/p' README.md | grep -v -e '^<!--' -e '^```'
-	@echo '# In a browser: http://localhost:8080/     To stop: Ctrl-C'
-	@echo
-	@exec $(BIN) serve --config config.yaml
+	@if ! $(BIN) healthcheck >/dev/null 2>&1; then \
+		tries=50; until $(BIN) healthcheck >/dev/null 2>&1; do \
+			tries=$$((tries-1)); [ $$tries -gt 0 ] && kill -0 $$$$ 2>/dev/null || exit 0; sleep 0.2; \
+		done && echo "$$TRY" & \
+	fi; \
+	exec $(BIN) serve --config config.yaml
+
+define TRY
+
+Doorward is up, in front of a backend that answers with what it received. Ctrl-C stops it.
+In another terminal:  curl http://localhost:8080/hello
+and all the lines of README.md under "Try it": sign up, sign in, call, refresh, sign out.
+In a browser:         http://localhost:8080/
+
+endef
+export TRY
 
 build:
-	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/doorward
+	go build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $(BIN) ./cmd/doorward
 
 test: deps
 	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
