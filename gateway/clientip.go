@@ -52,10 +52,23 @@ func parseProxy(entry string) (proxies, error) {
 		return nil, fmt.Errorf("%q would let every client say where it comes from: name the networks your proxies are in", entry)
 	case p.Addr().Is4In6():
 		return nil, fmt.Errorf("%q is an IPv4 network written as IPv6: write it as IPv4", entry)
+	case tooWide(p):
+		return nil, fmt.Errorf("%q is wider than a network of yours can be, and few such entries are everybody: name the networks your proxies are in, each an IPv4 /8 or an IPv6 /16 at most, such as 10.0.0.0/8", entry)
 	case p != p.Masked():
 		return nil, fmt.Errorf("%q has bits set below its mask: write %s for the network, or %s for the one address", entry, p.Masked(), p.Addr())
 	}
 	return proxies{p}, nil
+}
+
+// tooWide reports whether a network is more than anybody's own: beyond IPv4 /8 and
+// IPv6 /16, and not private.
+func tooWide(p netip.Prefix) bool {
+	for _, private := range privateNetworks {
+		if p.Bits() >= private.Bits() && private.Contains(p.Addr()) {
+			return false
+		}
+	}
+	return p.Addr().Is4() && p.Bits() < 8 || p.Addr().Is6() && p.Bits() < 16
 }
 
 // contains reports whether the address is one of a trusted proxy. One that

@@ -17,7 +17,7 @@ func TestValidConfigurations(t *testing.T) {
 		"no ops":          func(c *Config) { c.Server.OpsListen = "" },
 		"a deeper prefix": func(c *Config) { c.Server.Prefix = "/my/door_1~-" },
 		"proxies": func(c *Config) {
-			c.Server.TrustedProxies = []string{"private", "192.0.2.1", "2001:db8::/32", "::1", "192.0.2.0/24"}
+			c.Server.TrustedProxies = []string{"private", "192.0.2.1", "2001:db8::/32", "::1", "192.0.2.0/24", "10.0.0.0/8", "100.0.0.0/8", "2001::/16", "fc00::/7", "fd00::/8"}
 		},
 		"tls": func(c *Config) {
 			c.Server.PublicURL, c.Server.TLS = "https://app.example.com", TLSConfig{"cert.pem", "key.pem", ":80"}
@@ -79,6 +79,10 @@ func TestInvalidConfigurations(t *testing.T) {
 		{"server.trusted_proxies[0]", "10.0.0.0/8", func(c *Config) { c.Server.TrustedProxies = []string{"10.0.0.1/8"} }},
 		{"server.trusted_proxies[0]", "every client", func(c *Config) { c.Server.TrustedProxies = []string{"0.0.0.0/0"} }},
 		{"server.trusted_proxies[0]", "every client", func(c *Config) { c.Server.TrustedProxies = []string{"::/0"} }},
+		{"server.trusted_proxies[0]", "/8", func(c *Config) { c.Server.TrustedProxies = []string{"0.0.0.0/1", "10.0.0.0/8"} }},
+		{"server.trusted_proxies[0]", "/8", func(c *Config) { c.Server.TrustedProxies = []string{"128.0.0.0/7"} }},
+		{"server.trusted_proxies[0]", "/16", func(c *Config) { c.Server.TrustedProxies = []string{"2000::/3"} }},
+		{"server.trusted_proxies[0]", "/16", func(c *Config) { c.Server.TrustedProxies = []string{"fc00::/6"} }},
 		{"server.trusted_proxies[0]", "as IPv4", func(c *Config) { c.Server.TrustedProxies = []string{"::ffff:0.0.0.0/96"} }},
 		{"server.tls", "both", func(c *Config) {
 			c.Server.PublicURL, c.Server.TLS.Cert = "https://app.example.com", "cert.pem"
