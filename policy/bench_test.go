@@ -47,14 +47,21 @@ func BenchmarkPlain10(b *testing.B)    { benchmark(b, 10, plainTarget) }
 func BenchmarkPlain1000(b *testing.B)  { benchmark(b, 1000, plainTarget) }
 func BenchmarkPlain10000(b *testing.B) { benchmark(b, 10000, plainTarget) }
 
-// atBound has exactly maxReadings readings; TestAtBound holds it to that.
+// atBound and handedOn have exactly maxReadings readings; TestAtBound holds them to that.
 const atBound = "/service-1./items%2Fa//4711;y=2/notes%3Fq"
 
 func BenchmarkAmbiguousAtBound(b *testing.B) { benchmark(b, 10000, atBound) }
 
+// handedOn gets most of them by way of a script.
+const handedOn = "/service-1/run.php/(S(x));g(S(x))/h./k"
+
+func BenchmarkScriptAtBound(b *testing.B) { benchmark(b, 10000, handedOn) }
+
 func TestAtBound(t *testing.T) {
-	all, _, _, ok := readings(atBound, nil)
-	if !ok || len(all) != maxReadings {
-		t.Errorf("readings of %s: got %d %v, want %d", atBound, len(all), ok, maxReadings)
+	for _, target := range []string{atBound, handedOn} {
+		all, _, _, ok := readings(target, nil)
+		if !ok || len(all) != maxReadings {
+			t.Errorf("readings of %s: got %d %v, want %d", target, len(all), ok, maxReadings)
+		}
 	}
 }

@@ -86,6 +86,8 @@ func TestExplainSays(t *testing.T) {
 		{"other reading", p, "GET", "/x/..%2fadmin", "user", "/x/..%2fadmin would be allowed, but some servers read the path as /admin, and there rule 1 (/admin/**) allows [admin], and the caller has [user]"},
 		{"other reading, sign in", p, "GET", "/x/..%2fadmin", "anonymous", "and there rule 1 (/admin/**) allows [admin], and the caller is not signed in"},
 		{"other case", p, "GET", "/Admin", "user", "/Admin would be allowed, but some servers read the path without regard to case as /admin, and there"},
+		{"script", p, "GET", "/index.php/admin/x", "user", "/index.php/admin/x would be allowed, but some servers read the path as /admin/x, and there rule 1 (/admin/**) allows [admin]"},
+		{"stream", p, "GET", "/admin::$INDEX_ALLOCATION/x", "user", "some servers read the path as /admin/x, and there rule 1"},
 		{"other upstream", p, "GET", "/open;x", "user", "rule 4 (/open/**) leads to another upstream"},
 		{"our prefix", p, "GET", "/x/..%2fauth/login", "admin", "/auth is kept for Doorward's own endpoints"},
 		{"climbs", p, "GET", "/x%2f..%2f../..", "admin", "climbs above the root"},

@@ -21,12 +21,22 @@
 // reading picks the rule; every other one, as it is and with case folded, must
 // be open to the same caller and lead to the same upstream. Ambiguity
 // therefore costs nothing to someone who may reach all the places a path may
-// mean, and opens nothing to anyone else.
+// mean, and opens nothing to anyone else. One thing is asked of the table: for a
+// path with a colon, a plus sign or more path behind a script, what else it may
+// mean needs a rule, too. Only a rule that names a script, like /index.php/**,
+// opens whatever the script is handed, unless another rule covers that.
+//
+// Some meanings are left out on purpose, since they would make every path
+// ambiguous or cannot be seen in it. A server may add or take away an ending:
+// /admin.html served for /admin, or .json as Rails has it; a rule for /admin/**
+// does not cover those names, so either let the backend have no such routing or
+// write rules for them. And a framework may take the method from a _method field
+// of a form or query: rules see the method of the request line alone.
 //
 // Where to look: why was I denied: explain.go and the decision tables in
 // testdata. What a pattern covers, and which overlaps are errors: pattern.go.
-// How an owner is found: tree.go. What a path may mean: read.go. Which host is
-// asked: host.go. Who `allow` admits: allow.go.
+// How an owner is found: tree.go. What a path may mean: read.go, with
+// script.go and iis.go. Which host is asked: host.go. Who `allow` admits: allow.go.
 package policy
 
 import "strings"

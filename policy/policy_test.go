@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestZeroValuesRefuse(t *testing.T) {
 func TestPlainPathAllocatesNothing(t *testing.T) {
 	p := compile(t, table(1000), Options{Prefix: "/auth"})
 	cased := compile(t, append(table(1000), open("/Case"), on("*.example.com", "/x")), Options{Prefix: "/auth"})
-	for _, target := range []string{plainTarget, "/service-1/Items/4711?x", "/", "/nowhere/in/particular"} {
+	for _, target := range []string{plainTarget, "/service-1/Items/4711?x", "/", "/nowhere/in/particular", "/v1.2/A.Example/b.HTML/x.PHP"} {
 		for _, policy := range []*Policy{p, cased} {
 			r := Request{Method: "GET", Host: "app.example.com:8080", Target: target}
 			if got := testing.AllocsPerRun(100, func() { policy.Decide(r, caller) }); got != 0 {
@@ -101,6 +102,11 @@ func TestHugePaths(t *testing.T) {
 		"nested escapes": "/" + "%" + strings.Repeat("25", 4000) + "2e",
 		"all at once":    "/" + strings.Repeat("a.;x%252f//", 700),
 		"full-width":     "/" + strings.Repeat("%ef%bc%8e", 900),
+		"scripts":        strings.Repeat("/a.php", 1300),
+		"endings":        "/" + strings.Repeat(".a", 4000) + "+:/x",
+		"open markers":   "/+:" + strings.Repeat("(S(", 2700),
+		"nested markers": "/+:" + strings.Repeat("(S(", 1300) + "x)" + strings.Repeat("S(x)", 1000),
+		"streams":        "/" + strings.Repeat("a:b+/", 1600),
 	} {
 		start := time.Now()
 		d := p.Decide(Request{Method: "GET", Target: target}, caller)
@@ -109,6 +115,68 @@ func TestHugePaths(t *testing.T) {
 		}
 		if len(target) > maxPath && d.Code != Malformed {
 			t.Errorf("%s: got %q, want %q", name, d.Code, Malformed)
+		}
+	}
+}
+
+// What is odd but legal stays cheap to read, far below the bound, and goes on
+// byte for byte.
+func TestOddButLegalIsUntouched(t *testing.T) {
+	text, err := os.ReadFile("testdata/odd-but-legal.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, seen := compile(t, []Rule{open("/**")}, Options{Prefix: "/auth"}), 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "GET ") {
+			continue
+		}
+		seen++
+		target := strings.Fields(line)[1]
+		all, first, _, ok := readings(target, nil)
+		if !ok || len(all) > maxReadings/2 {
+			t.Errorf("%s: got %d readings %v, want at most %d", target, len(all), ok, maxReadings/2)
+			continue
+		}
+		if want := unescape(target, true); all[first] != want && all[first] != merge(want) {
+			t.Errorf("%s: got primary %q, want %q", target, all[first], want)
+		}
+		m := p.Match(Request{Method: "GET", Host: "h.test", Target: target + "?q=/../a+b"})
+		if !m.Decide(Caller{}).OK() || m.Target != target+"?q=/../a+b" {
+			t.Errorf("%s: got %q and target %q", target, m.Code, m.Target)
+		}
+	}
+	if seen < 20 {
+		t.Errorf("the table has %d requests; is it being read?", seen)
+	}
+}
+
+// Only a slash behind a script sends a plain path to the full reading.
+func TestPlainPaths(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/a.php": true, "/a.php?/b": true, "/a.phpx/b": true, "/php/b": true, "/v1.2/b": true, "/a.example.org/b": true, "/a/b.c.d/e/f": true,
+		"/a.php/": false, "/a.php/b": false, "/A.PhP5/b": false, "/x/y.phtml/z": false, "/a.b.cgi/c": false, "/.do/c": false, "/a+b": false, "/a:b": false, "/(a)": false,
+	} {
+		if _, f := scan(path); f.malformed || f.plain != want {
+			t.Errorf("%s: got %+v, want plain %v", path, f, want)
+		}
+	}
+	for ending := range scripts {
+		if _, f := scan("/a." + strings.ToUpper(ending) + "/b"); f.plain {
+			t.Errorf("%s counts as plain", ending)
+		}
+	}
+}
+
+// A rule names a script only where no star may stand for another one before it.
+func TestPatternNamesScript(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/index.php/**": true, "/a/Run.CGI/*": true, "/a.php/b": true,
+		"/index.php": false, "/**": false, "/a/**": false, "/*/index.php/**": false, "/a/index.php": false,
+	} {
+		p, err := parsePath(path)
+		if err != nil || p.script != want {
+			t.Errorf("%s: got %+v %v, want script %v", path, p, err, want)
 		}
 	}
 }
@@ -180,6 +248,18 @@ func TestReadingsByHand(t *testing.T) {
 		{"/a/b/..%3b/..;/c", "/a/b/..;/..;/c", []string{"/a/b/..;/../c", "/a/b/c", "/a/b/../../c", "/c"}},
 		{"//h%61", "/ha", []string{"//ha", "/", "/a"}},
 		{"/a%3fb", "/a?b", []string{"/a"}},
+		{"/a:b:c/d", "/a:b:c/d", []string{"/a/d"}},
+		{"/a+b/c+", "/a+b/c+", []string{"/a b/c ", "/a b/c"}},
+		{"/(S(x))/a", "/(S(x))/a", []string{"/a"}},
+		{"/a/(A(x)F(y))", "/a/(A(x)F(y))", []string{"/a"}},
+		{"/a(S(x))b(T())/(1)(U)", "/a(S(x))b(T())/(1)(U)", []string{"/ab/(1)(U)"}},
+		{"/i.php/a", "/i.php/a", []string{"/a", "/i.php"}},
+		{"/a/i.PHP/b", "/a/i.PHP/b", []string{"/b", "/a/b", "/a/i.PHP"}},
+		{"/i.php", "/i.php", nil},
+		{"/i.php/", "/i.php/", []string{"/", "/i.php"}},
+		{"/i.phpx/a", "/i.phpx/a", nil},
+		{"/i.php%2fa", "/i.php%2fa", []string{"/i.php/a", "/a", "/i.php"}},
+		{"/a.py/b.rb/c", "/a.py/b.rb/c", []string{"/b.rb/c", "/c", "/b.rb", "/a.py/b.rb", "/a.py"}},
 	}
 	for _, tt := range tests {
 		all, first, _, ok := readings(tt.raw, nil)
