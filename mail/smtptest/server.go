@@ -72,8 +72,8 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// Refuse has the server answer a recipient with f's error; nil accepts again.
-// Use Temporary and Permanent for errors.
+// Refuse has the server answer a recipient with f's error, and as late as f
+// returns; nil accepts again. Use Temporary and Permanent for errors.
 func (s *Server) Refuse(f func(to string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,11 +174,12 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
 	s.server.attempts++
 	s.server.arrived.Broadcast()
-	if s.server.refuse != nil {
-		if err := s.server.refuse(to); err != nil {
+	refuse := s.server.refuse
+	s.server.mu.Unlock()
+	if refuse != nil {
+		if err := refuse(to); err != nil {
 			return err
 		}
 	}
