@@ -369,6 +369,12 @@ func (s *Service) removeUser(tx Tx, u User, a Actor, now time.Time) error {
 	return s.addEvent(tx, UserDeleted, a, u.ID, "", now, nil)
 }
 
+// Locked reports whether attempts to sign in to an account are refused, from
+// one network or from all that it is not known from.
+func (s *Service) Locked(id string) bool {
+	return s.lockout.holds(account{user: id}, s.Now())
+}
+
 // Unlock forgets the failures counted against an account. ErrNotFound.
 func (s *Service) Unlock(ctx context.Context, id string, a Actor) error {
 	now := s.Now()

@@ -248,8 +248,14 @@ func TestUnlock(t *testing.T) {
 		_ = f.loginFrom([]string{"192.0.2.1", "192.0.2.2"}[n%2], "ada", "nonsense")
 		_ = f.login("bob", "nonsense")
 	}
+	if !f.Locked(u.ID) || !newServiceOn(t, st, nil).Locked(u.ID) {
+		t.Error("after many failures: not locked, or not after a restart")
+	}
 	if err := f.Unlock(ctx, u.ID, cli); err != nil {
 		t.Fatal(err)
+	}
+	if f.Locked(u.ID) {
+		t.Error("after Unlock: still locked")
 	}
 	if err := f.Unlock(ctx, "nobody", cli); !errors.Is(err, authn.ErrNotFound) {
 		t.Errorf("unlock nobody: %v, want ErrNotFound", err)

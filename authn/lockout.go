@@ -220,6 +220,19 @@ func (l *lockout) forget(a account) {
 	}
 }
 
+// holds reports whether any counter of an account refuses attempts.
+func (l *lockout) holds(a account, now time.Time) bool {
+	counts := l.counterOf(a)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key := range l.table {
+		if counts(key) && l.wait(key, 0, now) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // counterOf tells the keys that count failures of the account.
 func (l *lockout) counterOf(a account) func(key string) bool {
 	ceiling, prefix := l.ceilingKey(a), l.networkPrefix(a)

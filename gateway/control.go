@@ -79,7 +79,10 @@ func (s *Server) userByLogin(w *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, userBody{shapeUser(u)})
+	return writeJSON(w, http.StatusOK, struct {
+		userBody
+		Locked bool `json:"locked"`
+	}{userBody{shapeUser(u)}, s.Authn.Locked(u.ID)})
 }
 
 // keyJSON is a signing key, without the key.

@@ -73,18 +73,26 @@ func (p *program) userCommand() *cobra.Command {
 
 // user finds an account by username or email.
 func (c *client) user(ctx context.Context, login string) (account, error) {
-	var got struct {
-		User account `json:"user"`
-	}
-	err := c.call(ctx, "GET", "/control/users/"+url.PathEscape(login), nil, &got)
+	got, err := c.look(ctx, login)
+	return got.User, err
+}
+
+// found is an account, and whether failures to sign in keep people out of it.
+type found struct {
+	User   account `json:"user"`
+	Locked bool    `json:"locked"`
+}
+
+func (c *client) look(ctx context.Context, login string) (got found, err error) {
+	err = c.call(ctx, "GET", "/control/users/"+url.PathEscape(login), nil, &got)
 	if no := (*refused)(nil); errors.As(err, &no) && no.Status == http.StatusNotFound {
 		where := ""
 		if c.place != "" {
 			where = " in " + c.place
 		}
-		return account{}, fmt.Errorf("nobody is called %s%s: doorward user list shows who there is", login, where)
+		return found{}, fmt.Errorf("nobody is called %s%s: doorward user list shows who there is", login, where)
 	}
-	return got.User, err
+	return got, err
 }
 
 func (p *program) userAdd() *cobra.Command {
@@ -189,28 +197,31 @@ func (p *program) userShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show LOGIN", Short: "Show one account", Args: cobra.ExactArgs(1),
 		RunE: p.withClient(func(c *call, args []string) error {
-			u, err := c.user(c.ctx, args[0])
+			got, err := c.look(c.ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return p.printUser(u)
+			return p.printUser(got)
 		}),
 	}
 	p.addOutput(cmd)
 	return cmd
 }
 
-func (p *program) printUser(u account) error {
+func (p *program) printUser(got found) error {
 	if p.output == "json" {
-		return p.printJSON(map[string]any{"user": u})
+		return p.printJSON(got)
 	}
-	verified := "no"
+	u, status, verified := got.User, state(got.User), "no"
+	if got.Locked {
+		status += ", locked after too many wrong passwords"
+	}
 	if u.EmailVerified {
 		verified = "yes"
 	}
 	for _, row := range [][2]string{
 		{"id", u.ID}, {"username", orDash(u.Username)}, {"email", orDash(u.Email)}, {"email verified", verified},
-		{"name", orDash(u.Name)}, {"roles", rolesText(u.Roles)}, {"state", state(u)},
+		{"name", orDash(u.Name)}, {"roles", rolesText(u.Roles)}, {"state", status},
 		{"created", stamp(u.CreatedAt)}, {"updated", stamp(u.UpdatedAt)}, {"last sign-in", lastLogin(u)},
 	} {
 		fmt.Fprintf(p.stdout, "%-15s %s\n", row[0]+":", row[1])
