@@ -64,6 +64,7 @@ type site struct {
 	began             time.Time
 	crowd             crowd
 	tokens            map[string]*tokens // by algorithm
+	upstream          *process
 	running           []*process
 }
 
@@ -131,7 +132,7 @@ func openSite(ctx context.Context) (*site, error) {
 
 func (s *site) furnish(ctx context.Context) error {
 	for target, pkg := range map[string]string{"doorward": "./cmd/doorward", "bare": "./bench/bare"} {
-		if _, err := output(ctx, nil, "go", "build", "-o", s.file(target), pkg); err != nil {
+		if _, _, err := output(ctx, nil, "go", "build", "-o", s.file(target), pkg); err != nil {
 			return err
 		}
 	}
@@ -158,7 +159,7 @@ func (s *site) furnish(ctx context.Context) error {
 		return start(s.loadCPU, file+".log", "nginx", "-c", file, "-e", file+".err")
 	}}
 	err = s.run(ctx, up)
-	s.upstreamPort = up.port
+	s.upstreamPort, s.upstream = up.port, up.process
 	return err
 }
 

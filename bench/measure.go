@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,18 @@ type sample struct {
 	cpu      time.Duration // of the proxy
 	p50, p99 time.Duration
 	memory   int64 // bytes, at the end
+
+	// foreign is how much of the machine went to others meanwhile: 1 is one
+	// whole processor.
+	foreign float64
 }
+
+// A slice of which others took more than this is measured again, as long as
+// there are spare slices; of several tries the quietest counts.
+const (
+	tolerated = 0.05
+	maxTries  = 4
+)
 
 // perRequest is CPU time for one request, in microseconds.
 func (s sample) perRequest() float64 {
@@ -33,7 +45,12 @@ func measure(ctx context.Context, s *site, c *contender, slice time.Duration) (s
 	if err != nil {
 		return sample{}, err
 	}
-	got, err := s.load(ctx, c, slice)
+	idle, began := idleTime(), time.Now()
+	upstream, err := s.upstream.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	got, loader, err := s.load(ctx, c, slice)
 	if err != nil {
 		return got, fmt.Errorf("%s: %w", c.name, err)
 	}
@@ -42,6 +59,14 @@ func measure(ctx context.Context, s *site, c *contender, slice time.Duration) (s
 		return got, err
 	}
 	got.cpu = after - before
+	upstreamAfter, err := s.upstream.cpu()
+	if err != nil {
+		return got, err
+	}
+	took := time.Since(began)
+	ours := got.cpu + loader + upstreamAfter - upstream
+	busy := time.Duration(runtime.NumCPU())*took - (idleTime() - idle)
+	got.foreign = max(0, (busy-ours).Seconds()/took.Seconds())
 	if got.memory, err = c.process.memory(); err != nil {
 		return got, err
 	}
@@ -49,9 +74,9 @@ func measure(ctx context.Context, s *site, c *contender, slice time.Duration) (s
 	return got, nil
 }
 
-// load runs wrk against a contender. An answer that is not a success makes the
-// slice worthless, so it is an error.
-func (s *site) load(ctx context.Context, c *contender, slice time.Duration) (sample, error) {
+// load runs wrk against a contender, and says what CPU time wrk took. An answer
+// that is not a success makes the slice worthless, so it is an error.
+func (s *site) load(ctx context.Context, c *contender, slice time.Duration) (sample, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, slice+30*time.Second)
 	defer cancel()
 	args := []string{"-c", strconv.Itoa(s.loadCPU), "wrk", "-t1", "-c" + strconv.Itoa(connections),
@@ -62,11 +87,12 @@ func (s *site) load(ctx context.Context, c *contender, slice time.Duration) (sam
 	} else {
 		args = append(args, "-H", "Authorization: Bearer "+s.tokens[c.tokenAlgorithm()].hot)
 	}
-	out, err := output(ctx, env, "taskset", append(args, c.url("/app/page"))...)
+	out, used, err := output(ctx, env, "taskset", append(args, c.url("/app/page"))...)
 	if err != nil {
-		return sample{}, err
+		return sample{}, 0, err
 	}
-	return parseLoad(out)
+	got, err := parseLoad(out)
+	return got, used, err
 }
 
 // parseLoad finds the line that load.lua prints.
@@ -97,6 +123,7 @@ func rounds(ctx context.Context, s *site, all []*contender, n int, slice time.Du
 			return err
 		}
 	}
+	spare := n * len(all)
 	for round := range n {
 		s.say("round %d of %d", round+1, n)
 		for i := range all {
@@ -104,11 +131,18 @@ func rounds(ctx context.Context, s *site, all []*contender, n int, slice time.Du
 			if round%2 == 1 {
 				c = all[len(all)-1-i]
 			}
-			got, err := measure(ctx, s, c, slice)
+			best, err := measure(ctx, s, c, slice)
+			for try := 1; err == nil && best.foreign > tolerated && try < maxTries && spare > 0; try++ {
+				spare--
+				var again sample
+				if again, err = measure(ctx, s, c, slice); again.foreign < best.foreign {
+					best = again
+				}
+			}
 			if err != nil {
 				return err
 			}
-			c.samples = append(c.samples, got)
+			c.samples = append(c.samples, best)
 		}
 	}
 	return nil

@@ -149,13 +149,27 @@ func parseStat(text []byte) (stat, error) {
 	return s, err
 }
 
-// output runs a program to its end and returns what it printed.
-func output(ctx context.Context, env []string, name string, args ...string) (string, error) {
+// idleTime is how long all processors together have had nothing to do.
+func idleTime() time.Duration {
+	text, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 6 {
+		return 0
+	}
+	idle, _ := strconv.ParseInt(fields[4], 10, 64)
+	waiting, _ := strconv.ParseInt(fields[5], 10, 64) // for a disk
+	return time.Duration(idle+waiting) * (time.Second / ticks)
+}
+
+// output runs a program to its end and returns what it printed, and what CPU
+// time it took.
+func output(ctx context.Context, env []string, name string, args ...string) (string, time.Duration, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", name, err, out)
+		return "", 0, fmt.Errorf("%s: %w: %s", name, err, out)
 	}
-	return string(out), nil
+	return string(out), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }

@@ -78,16 +78,17 @@ func publish(ctx context.Context, all []*contender, o options) error {
 // table is one line for each contender.
 func table(all []*contender) string {
 	var b strings.Builder
-	b.WriteString("| contender | CPU µs/request (range) | × bare ReverseProxy (range) | × HAProxy | × HAProxy RS256 | requests/s | p50 ms | p99 ms | memory MB |\n")
-	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| contender | CPU µs/request (range) | × bare ReverseProxy (range) | × HAProxy | × HAProxy RS256 | requests/s | p50 ms | p99 ms | memory MB | CPU of others |\n")
+	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, c := range all {
 		cost, toBare := c.of(sample.perRequest), c.ratio(find(all, bareName, c.many))
-		fmt.Fprintf(&b, "| %s | %.1f (%.1f–%.1f) | %.2f (%.2f–%.2f) | %.2f | %.2f | %.0f | %.2f | %.2f | %.0f |\n", c.name,
+		fmt.Fprintf(&b, "| %s | %.1f (%.1f–%.1f) | %.2f (%.2f–%.2f) | %.2f | %.2f | %.0f | %.2f | %.2f | %.0f | %.0f%% |\n", c.name,
 			cost.median, cost.low, cost.high, toBare.median, toBare.low, toBare.high,
 			c.ratio(find(all, plainName, c.many)).median, c.ratio(find(all, rs256Name, c.many)).median, c.of(sample.rate).median,
 			c.of(func(s sample) float64 { return milliseconds(s.p50) }).median,
 			c.of(func(s sample) float64 { return milliseconds(s.p99) }).median,
-			c.of(func(s sample) float64 { return float64(s.memory) / (1 << 20) }).high)
+			c.of(func(s sample) float64 { return float64(s.memory) / (1 << 20) }).high,
+			100*c.of(func(s sample) float64 { return s.foreign }).median)
 	}
 	return b.String()
 }
@@ -113,7 +114,8 @@ func heading(ctx context.Context, all []*contender, o options, plotFile string) 
 const ending = `
 CPU is user and system time of the proxy with all its threads and processes, over requests answered; shown is the median of the rounds.
 Ratios are taken round by round; those of a load with 10,000 tokens in turn to others under that load, which is dearer for all. p50 and p99 are those of a proxy kept as busy as it can be: they follow from requests/s. Memory is the
-largest resident size after a round.
+largest resident size after a round. CPU of others is how much of one processor went meanwhile to what has no part in this: a slice of which
+they took more than 5% was measured again where there was time.
 
 Same work for all but the first of each kind: verify a bearer token (signature, issuer, audience, end), require the role *member*, tell
 the upstream who it is in a header the client cannot set. Before it was timed each of them had refused a request without a token, a
@@ -142,7 +144,7 @@ func cpuModel() string {
 // firstLine is the first line a program prints. What wrk says about itself
 // comes with a status of failure.
 func firstLine(ctx context.Context, name string, args ...string) string {
-	out, err := output(ctx, nil, name, args...)
+	out, _, err := output(ctx, nil, name, args...)
 	if err != nil {
 		_, out, _ = strings.Cut(err.Error(), "exit status 1: ")
 	}

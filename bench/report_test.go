@@ -43,7 +43,7 @@ func TestRatiosAreTakenRoundByRound(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	got := table([]*contender{measured(plainName, 20, 20), measured(bareName, 50, 50), measured("Doorward", 60, 60)})
-	want := "| Doorward | 60.0 (60.0–60.0) | 1.20 (1.20–1.20) | 3.00 | 0.00 | 1000 | 0.00 | 0.00 | 1 |\n"
+	want := "| Doorward | 60.0 (60.0–60.0) | 1.20 (1.20–1.20) | 3.00 | 0.00 | 1000 | 0.00 | 0.00 | 1 | 0% |\n"
 	if !strings.HasSuffix(got, want) {
 		t.Errorf("got\n%s\nwant the last line\n%s", got, want)
 	}
