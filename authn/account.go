@@ -25,16 +25,8 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 	if cfg.Registration != "open" || prove && s.Mail == nil {
 		return SignIn{}, ErrRegistrationClosed
 	}
-	var e InputError
-	if prove && r.Email == "" && r.Username != "" {
-		e.Add("email", "required", "give an email address")
-	}
-	u := s.newPerson(&e, NewUser{Email: r.Email, Username: r.Username, Name: r.Name, Roles: cfg.DefaultRoles})
-	cfg.Username.checkReserved(&e, "username", u.Username)
-	cfg.checkOwnName(&e, u.Name)
-	cfg.Password.checkNewPassword(&e, "password", r.Password, u)
-	checkMode(&e, r.Mode)
-	if err := e.OrNil(); err != nil {
+	u, err := s.newcomer(r)
+	if err != nil {
 		return SignIn{}, err
 	}
 	hash, err := s.passwords.make(ctx, r.Password)
@@ -48,6 +40,29 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 	now := s.Now()
 	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
 	return s.register(ctx, u, r.Mode, c, now)
+}
+
+// CheckRegistration is the InputError that Register would return, or nil: for
+// whoever has found something wrong already and wants to say all at once. It
+// does no work that could be measured and looks nobody up.
+func (s *Service) CheckRegistration(r Registration) error {
+	_, err := s.newcomer(r)
+	return err
+}
+
+// newcomer is the account a registration asks for, or all that is wrong with it.
+func (s *Service) newcomer(r Registration) (User, error) {
+	cfg := s.Config.Accounts
+	var e InputError
+	if cfg.EmailVerification == "required" && r.Email == "" && r.Username != "" {
+		e.Add("email", "required", "give an email address")
+	}
+	u := s.newPerson(&e, NewUser{Email: r.Email, Username: r.Username, Name: r.Name, Roles: cfg.DefaultRoles})
+	cfg.Username.checkReserved(&e, "username", u.Username)
+	cfg.checkOwnName(&e, u.Name)
+	cfg.Password.checkNewPassword(&e, "password", r.Password, u)
+	checkMode(&e, r.Mode)
+	return u, e.OrNil()
 }
 
 // askToRegister puts a mail into the outbox from which an account may come. The

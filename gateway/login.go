@@ -23,12 +23,11 @@ func (s *Server) register(w *answer, r *http.Request) error {
 	var body registerBody
 	decoded := readJSON(w, r, &body)
 	mode, err := modeOf(decoded, body.Mode)
+	asked := authn.Registration{Email: body.Email, Username: body.Username, Name: body.Name, Password: body.Password, Mode: mode}
 	if err != nil {
-		return err
+		return bothInvalid(err, s.Authn.CheckRegistration(asked))
 	}
-	in, err := s.Authn.Register(r.Context(), authn.Registration{
-		Email: body.Email, Username: body.Username, Name: body.Name, Password: body.Password, Mode: mode,
-	}, exchangeOf(r).client(r))
+	in, err := s.Authn.Register(r.Context(), asked, exchangeOf(r).client(r))
 	if err != nil {
 		return err
 	}
@@ -103,6 +102,27 @@ func alsoInvalid(decoded error, name, code, detail string) error {
 		return decoded
 	}
 	return invalid(name, code, detail)
+}
+
+// bothInvalid adds to what was wrong with a body's form what is wrong with its
+// content, field by field: of what could not be read nothing more is said.
+func bothInvalid(decoded, content error) error {
+	var form, more *authn.InputError
+	if !errors.As(decoded, &form) || !errors.As(content, &more) {
+		return decoded
+	}
+	said := map[string]bool{}
+	for _, f := range form.Fields {
+		if said[f.Field] = true; f.Field == "" { // no JSON at all
+			return decoded
+		}
+	}
+	for _, f := range more.Fields {
+		if !said[f.Field] {
+			form.Add(f.Field, f.Code, f.Detail)
+		}
+	}
+	return form
 }
 
 // signIn hands a fresh session to the client, in the way it asked for.

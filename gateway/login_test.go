@@ -129,7 +129,9 @@ func TestRegisterRefusals(t *testing.T) {
 		{"every other way up", `{"username":"bob","password":"` + testPassword + `","role":"admin","Roles":[],"is_admin":true,"active":true,"email_verified":true,"id":"x","password_hash":"x"}`, 400, "INVALID_INPUT",
 			[]string{"Roles unknown", "active unknown", "email_verified unknown", "id unknown", "is_admin unknown", "password_hash unknown", "role unknown"}},
 		{"given twice", `{"username":"bob","username":"eve","password":"` + testPassword + `"}`, 400, "INVALID_INPUT", []string{"username duplicate"}},
-		{"other case", `{"username":"bob","Password":"` + testPassword + `"}`, 400, "INVALID_INPUT", []string{"Password unknown"}},
+		{"other case", `{"username":"bob","Password":"` + testPassword + `"}`, 400, "INVALID_INPUT", []string{"Password unknown", "password required"}},
+		{"wrong in form and content", `{"username":"a b","email":7,"password":"x9K","roles":["admin"],"mode":"x"}`, 400, "INVALID_INPUT",
+			[]string{"email type", "mode format", "password common", "password too_short", "roles unknown", "username format"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := g.post("/auth/register", c.body)
