@@ -67,6 +67,9 @@ func docket(t *testing.T) []string {
 	for range 6000 {
 		all = append(all, attack(r))
 	}
+	for i := range 120 { // few, as each starts a program
+		all = append(all, []string{"/index.cgi", "/public/index.cgi", "/x/index.cgi"}[i%3]+attack(r))
+	}
 	all = slices.DeleteFunc(all, func(s string) bool {
 		return s == "" || s[0] != '/' || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 	})
@@ -224,8 +227,18 @@ func site(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	for _, dir := range []string{"", "public", "x"} {
+		if err := os.WriteFile(filepath.Join(root, dir, "index.cgi"), []byte(frontController), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return root
 }
+
+// frontController says, where a server runs it, what path it was handed.
+const frontController = `#!/bin/sh
+printf 'Content-Type: text/plain\n\n%s' "$PATH_INFO"
+`
 
 // ports are loopback ports that were free a moment ago.
 func ports(t *testing.T, n int) []int {
@@ -283,6 +296,13 @@ LoadModule mpm_event_module %[7]s/mod_mpm_event.so
 LoadModule authz_core_module %[7]s/mod_authz_core.so
 LoadModule headers_module %[7]s/mod_headers.so
 Header always set X-Reading "expr=%%{REQUEST_URI}"
+<IfFile %[7]s/mod_cgi.so>
+  LoadModule cgi_module %[7]s/mod_cgi.so
+</IfFile>
+<FilesMatch "\.cgi$">
+  SetHandler cgi-script
+  Options +ExecCGI
+</FilesMatch>
 DocumentRoot %[2]s
 <Directory />
   Require all granted
