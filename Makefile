@@ -1,6 +1,7 @@
 # make run     build the gateway and start it on config.yaml
 # make test    everything that must be true, with what the tests need installed first
 # make fuzz    every fuzz target for a minute
+# make timing  whether time tells an account from none; wants a quiet machine
 # make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
 #              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else)
 
@@ -12,7 +13,7 @@ RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CG
 # Servers are installed there, where only root looks by itself.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: run build test deps fuzz bench bench-quick bench-storm bench-deps
+.PHONY: run build test deps fuzz timing bench bench-quick bench-storm bench-deps
 
 # What to try is said once this server is up, and not if it cannot start: exec
 # keeps the number of the process, and a server that ran before is not this one.
@@ -41,6 +42,7 @@ test: deps
 	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -tags timing ./authn
 	DOORWARD_TEST_TOOLS=require go test $(RACE) -timeout 14m ./...
 
 deps:
@@ -53,6 +55,9 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 1m $$pkg; \
 		done; \
 	done
+
+timing:
+	go test -tags timing -run Timing -count 1 -v ./authn
 
 bench: bench-deps
 	go run ./bench -rounds 10 -slice 3s -out bench/results.md
