@@ -32,7 +32,8 @@ type methodRule struct {
 
 // parsePath reads a rule's path. Literals are written decoded; what a reader
 // could drop or take for a separator cannot stand in one, because no request
-// would match it in every reading.
+// would match it in every reading. Colons and plus signs may all the same: APIs
+// use them in names, and a rule can be narrower for them than the one around it.
 func parsePath(written string) (*pattern, error) {
 	if !strings.HasPrefix(written, "/") {
 		return nil, fmt.Errorf("path %q must start with /", written)
