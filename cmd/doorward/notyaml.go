@@ -52,6 +52,7 @@ var slips = []struct{ message, look string }{
 	{"found unexpected end of stream", "a quote that opens there is not closed"},
 	{"did not find expected ',' or ']'", "a list that opens there is not closed with ]"},
 	{"did not find expected ',' or '}'", "a mapping that opens there is not closed with }"},
+	{"did not find expected node content", "a list or mapping that opens there is not finished"},
 	{"did not find expected key", "look at the indentation there, and for a quote that is not closed"},
 	{"did not find expected '-' indicator", "look at the indentation there"},
 	{"mapping values are not allowed in this context", "a value with a colon in it needs quotes, or the line is indented too far"},
