@@ -20,9 +20,9 @@ import (
 // InputError, ErrRegistrationClosed, ErrEmailTaken, ErrUsernameTaken,
 // ErrOverloaded (in a RetryError).
 func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignIn, error) {
-	cfg := s.Config.Accounts
+	cfg := s.deps.Config.Accounts
 	prove := cfg.EmailVerification == "required"
-	if cfg.Registration != "open" || prove && s.Mail == nil {
+	if cfg.Registration != "open" || prove && s.deps.Mail == nil {
 		return SignIn{}, ErrRegistrationClosed
 	}
 	u, err := s.newcomer(r)
@@ -37,7 +37,7 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 		pending := &PendingUser{Username: u.Username, Name: u.Name, Email: u.Email, PasswordHash: hash, ClientIP: addrString(c.IP)}
 		return SignIn{Pending: true}, s.askToRegister(ctx, pending, c)
 	}
-	now := s.Now()
+	now := s.deps.Now()
 	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
 	return s.register(ctx, u, r.Mode, c, now)
 }
@@ -52,7 +52,7 @@ func (s *Service) CheckRegistration(r Registration) error {
 
 // newcomer is the account a registration asks for, or all that is wrong with it.
 func (s *Service) newcomer(r Registration) (User, error) {
-	cfg := s.Config.Accounts
+	cfg := s.deps.Config.Accounts
 	var e InputError
 	if cfg.EmailVerification == "required" && r.Email == "" && r.Username != "" {
 		e.Add("email", "required", "give an email address")
@@ -68,9 +68,9 @@ func (s *Service) newcomer(r Registration) (User, error) {
 // askToRegister puts a mail into the outbox from which an account may come. The
 // postman finds out whether its address is free.
 func (s *Service) askToRegister(ctx context.Context, p *PendingUser, c Client) error {
-	o := newOutgoing(MailVerifyRegistration, p.Email, c, s.Now())
+	o := newOutgoing(MailVerifyRegistration, p.Email, c, s.deps.Now())
 	o.Pending, o.Limited = p, true
-	return s.Store.Update(ctx, func(tx Tx) error {
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
 		if err := tx.NamesFree(p.Username, ""); err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (s *Service) register(ctx context.Context, u User, m Mode, c Client, now ti
 	verify := newPost(TicketVerifyEmail, u.ID, u.Email, c, now)
 	verify.mail.Limited = true
 	person := u
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		u = person
 		if err := tx.PutUser(u); err != nil {
 			return err
@@ -116,7 +116,7 @@ func (s *Service) register(ctx context.Context, u User, m Mode, c Client, now ti
 
 // verifies reports whether addresses are asked to confirm whose they are.
 func (s *Service) verifies() bool {
-	return s.Mail != nil && s.Config.Accounts.EmailVerification != "off"
+	return s.deps.Mail != nil && s.deps.Config.Accounts.EmailVerification != "off"
 }
 
 // newPerson is the record of an account to be made, without id, password and
@@ -127,7 +127,7 @@ func (s *Service) newPerson(e *InputError, n NewUser) User {
 		e.Add("email", "required", "give an email address or a username")
 	}
 	if n.Username != "" {
-		s.Config.Accounts.Username.checkUsername(e, n.Username)
+		s.deps.Config.Accounts.Username.checkUsername(e, n.Username)
 	}
 	if n.Email != "" {
 		u.Email = checkEmail(e, n.Email)
@@ -143,7 +143,7 @@ func (s *Service) newPerson(e *InputError, n NewUser) User {
 
 // User returns an account by id. ErrNotFound.
 func (s *Service) User(ctx context.Context, id string) (u User, err error) {
-	err = s.Store.View(ctx, func(tx Tx) (err error) {
+	err = s.deps.Store.View(ctx, func(tx Tx) (err error) {
 		u, err = tx.User(id)
 		return err
 	})
@@ -168,7 +168,7 @@ func (s *Service) Users(ctx context.Context, q UserQuery) (page UserPage, err er
 	if q.Limit <= 0 {
 		q.Limit = 10
 	}
-	err = s.Store.View(ctx, func(tx Tx) (err error) {
+	err = s.deps.Store.View(ctx, func(tx Tx) (err error) {
 		page, err = tx.Users(q)
 		return err
 	})
@@ -179,13 +179,13 @@ func (s *Service) Users(ctx context.Context, q UserQuery) (page UserPage, err er
 func (s *Service) SetName(ctx context.Context, id Identity, name string, c Client) (User, error) {
 	var e InputError
 	name = checkName(&e, name)
-	s.Config.Accounts.checkOwnName(&e, name)
+	s.deps.Config.Accounts.checkOwnName(&e, name)
 	if err := e.OrNil(); err != nil {
 		return User{}, err
 	}
-	now := s.Now()
+	now := s.deps.Now()
 	var u User
-	err := s.Store.Update(ctx, func(tx Tx) (err error) {
+	err := s.deps.Store.Update(ctx, func(tx Tx) (err error) {
 		u, err = signedInUser(tx, id, now)
 		if err != nil || u.Name == name {
 			return err
@@ -239,7 +239,7 @@ func (s *Service) DeleteAccount(ctx context.Context, id Identity, current Secret
 // ErrTooManyAttempts and ErrOverloaded (in a RetryError).
 func (s *Service) ChangePassword(ctx context.Context, id Identity, current, next Secret, c Client) error {
 	rules := func(e *InputError, u User) {
-		s.Config.Accounts.Password.checkNewPassword(e, "new_password", next, u)
+		s.deps.Config.Accounts.Password.checkNewPassword(e, "new_password", next, u)
 	}
 	return s.withPassword(ctx, id, current, next, rules, c, func(tx Tx, u User, hash string, now time.Time) error {
 		a := Actor{ID: u.ID, Client: c}
@@ -307,8 +307,8 @@ func (s *Service) withPassword(ctx context.Context, id Identity, current, next S
 }
 
 func (s *Service) stillSignedIn(ctx context.Context, id Identity) (u User, err error) {
-	now := s.Now()
-	err = s.Store.View(ctx, func(tx Tx) (err error) {
+	now := s.deps.Now()
+	err = s.deps.Store.View(ctx, func(tx Tx) (err error) {
 		u, err = signedInUser(tx, id, now)
 		return err
 	})
@@ -325,7 +325,7 @@ func (s *Service) confirm(ctx context.Context, e *InputError, id Identity, u Use
 	}
 	right, hash, err := s.passwords.exchange(ctx, u.PasswordHash, current, next)
 	if err != nil {
-		s.lockout.release(t, s.Now())
+		s.lockout.release(t, s.deps.Now())
 		return "", t, err
 	}
 	if !right {
@@ -333,7 +333,7 @@ func (s *Service) confirm(ctx context.Context, e *InputError, id Identity, u Use
 		return "", t, s.signInFailed(ctx, e, "current_password", u.ID, id.Session, t, c)
 	}
 	if err := e.OrNil(); err != nil {
-		s.lockout.release(t, s.Now())
+		s.lockout.release(t, s.deps.Now())
 		return "", t, err
 	}
 	return hash, t, nil
@@ -341,8 +341,8 @@ func (s *Service) confirm(ctx context.Context, e *InputError, id Identity, u Use
 
 func (s *Service) actConfirmed(ctx context.Context, id Identity, checked User, hash string, t attempt,
 	act func(Tx, User, string, time.Time) error) error {
-	now := s.Now()
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		u, err := signedInUser(tx, id, now)
 		if err != nil {
 			return err

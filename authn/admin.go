@@ -18,14 +18,14 @@ import (
 // made and returned, never to be seen again. InputError, ErrEmailTaken,
 // ErrUsernameTaken, ErrOverloaded (in a RetryError).
 func (s *Service) CreateUser(ctx context.Context, n NewUser, a Actor) (User, Secret, error) {
-	cfg := s.Config.Accounts
+	cfg := s.deps.Config.Accounts
 	if n.Roles == nil {
 		n.Roles = cfg.DefaultRoles
 	}
 	var e InputError
 	u := s.newPerson(&e, n)
 	made := Secret("")
-	invited := n.Password == "" && u.Email != "" && s.Mail != nil
+	invited := n.Password == "" && u.Email != "" && s.deps.Mail != nil
 	switch {
 	case invited:
 	case n.Password == "":
@@ -44,10 +44,10 @@ func (s *Service) CreateUser(ctx context.Context, n NewUser, a Actor) (User, Sec
 			return User{}, "", err
 		}
 	}
-	now := s.Now()
+	now := s.deps.Now()
 	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
 	first := s.firstMail(u, invited, a.Client, now)
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		if err := tx.PutUser(u); err != nil {
 			return err
 		}
@@ -89,9 +89,9 @@ func (s *Service) UpdateUser(ctx context.Context, id string, ch UserChange, a Ac
 	if err := e.OrNil(); err != nil {
 		return User{}, err
 	}
-	now := s.Now()
+	now := s.deps.Now()
 	var after User
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		before, err := tx.User(id)
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ func (s *Service) UpdateUser(ctx context.Context, id string, ch UserChange, a Ac
 // what is wrong. An empty name removes the name.
 func (s *Service) checkChange(e *InputError, ch UserChange) UserChange {
 	if ch.Username != nil && *ch.Username != "" {
-		s.Config.Accounts.Username.checkUsername(e, *ch.Username)
+		s.deps.Config.Accounts.Username.checkUsername(e, *ch.Username)
 	}
 	if ch.Email != nil && *ch.Email != "" {
 		email := checkEmail(e, *ch.Email)
@@ -233,7 +233,7 @@ func (s *Service) emailIsNew(tx Tx, before, after User, a Actor, now time.Time) 
 	if err := voidTickets(tx, after.ID); err != nil {
 		return err
 	}
-	if before.EmailVerified && s.Mail != nil {
+	if before.EmailVerified && s.deps.Mail != nil {
 		o := newOutgoing(MailEmailChanged, before.Email, a.Client, now)
 		o.User, o.NewEmail = before.ID, after.Email
 		if err := tx.PutOutgoing(o); err != nil {
@@ -250,7 +250,7 @@ func (s *Service) emailIsNew(tx Tx, before, after User, a Actor, now time.Time) 
 // active admin. Transactions come one after the other, so of two admins who
 // demote each other at once, the second is refused.
 func (s *Service) keepAnAdmin(tx Tx, before, after User) error {
-	role := s.Config.Accounts.AdminRole
+	role := s.deps.Config.Accounts.AdminRole
 	admin := func(u User) bool { return u.Active && u.HasRole(role) }
 	if !admin(before) || admin(after) {
 		return nil
@@ -272,11 +272,11 @@ func (s *Service) SetPassword(ctx context.Context, id string, next Secret, a Act
 	}
 	made := Secret("")
 	if next == "" {
-		made = s.Config.Accounts.Password.makePassword()
+		made = s.deps.Config.Accounts.Password.makePassword()
 		next = made
 	} else {
 		var e InputError
-		s.Config.Accounts.Password.checkNewPassword(&e, "password", next, u)
+		s.deps.Config.Accounts.Password.checkNewPassword(&e, "password", next, u)
 		if err := e.OrNil(); err != nil {
 			return "", err
 		}
@@ -285,8 +285,8 @@ func (s *Service) SetPassword(ctx context.Context, id string, next Secret, a Act
 	if err != nil {
 		return "", err
 	}
-	now := s.Now()
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	err = s.deps.Store.Update(ctx, func(tx Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
@@ -313,8 +313,8 @@ func (s *Service) SetPassword(ctx context.Context, id string, next Secret, a Act
 // DeleteUser removes an account and everything of it; its names stay taken.
 // ErrNotFound, ErrLastAdmin.
 func (s *Service) DeleteUser(ctx context.Context, id string, a Actor) error {
-	now := s.Now()
-	return s.Store.Update(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
@@ -327,15 +327,15 @@ func (s *Service) DeleteUser(ctx context.Context, id string, a Actor) error {
 // one stays good until then. ErrNotFound, ErrAccountDisabled, InputError if no
 // mail can reach them.
 func (s *Service) AdminResetPassword(ctx context.Context, id string, a Actor) error {
-	now := s.Now()
-	return s.Store.Update(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
 		}
 		var e InputError
 		switch {
-		case s.Mail == nil:
+		case s.deps.Mail == nil:
 			e.Add("email", "unknown", "no mail is configured: set a password instead")
 		case u.Email == "":
 			e.Add("email", "required", "the account has no email address: set a password instead")
@@ -372,13 +372,13 @@ func (s *Service) removeUser(tx Tx, u User, a Actor, now time.Time) error {
 // Locked reports whether attempts to sign in to an account are refused, from
 // one network or from all that it is not known from.
 func (s *Service) Locked(id string) bool {
-	return s.lockout.holds(account{user: id}, s.Now())
+	return s.lockout.holds(account{user: id}, s.deps.Now())
 }
 
 // Unlock forgets the failures counted against an account. ErrNotFound.
 func (s *Service) Unlock(ctx context.Context, id string, a Actor) error {
-	now := s.Now()
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		if _, err := tx.User(id); err != nil {
 			return err
 		}

@@ -68,5 +68,5 @@ func (s *Service) addEvent(tx Tx, k Kind, a Actor, subject, session string, now 
 	return tx.AddEvent(Event{
 		Time: now, Kind: k, Actor: a.ID, Subject: subject, Session: session,
 		ClientIP: addrString(a.Client.IP), RequestID: a.Client.RequestID, Detail: detail,
-	}, now.Add(s.Config.Events.Retention))
+	}, now.Add(s.deps.Config.Events.Retention))
 }

@@ -7,7 +7,7 @@ func (s *Service) Events(ctx context.Context, q EventQuery) (events []Event, err
 	if q.Limit <= 0 {
 		q.Limit = 10
 	}
-	err = s.Store.View(ctx, func(tx Tx) (err error) {
+	err = s.deps.Store.View(ctx, func(tx Tx) (err error) {
 		events, err = tx.Events(q)
 		return err
 	})

@@ -124,7 +124,7 @@ const (
 func (s *Service) watch(ctx context.Context, up func()) {
 	pause := feedPause
 	for ctx.Err() == nil {
-		err := s.Store.Watch(ctx, func() {
+		err := s.deps.Store.Watch(ctx, func() {
 			pause = feedPause
 			s.feedBegins()
 			up()
@@ -133,7 +133,7 @@ func (s *Service) watch(ctx context.Context, up func()) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.Log.Error("the change feed of the store failed; every request reads the store until it is back", "error", err)
+		s.deps.Log.Error("the change feed of the store failed; every request reads the store until it is back", "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

@@ -57,7 +57,7 @@ type verified struct {
 // store failed. The slices of the User are shared with other requests: read
 // them, never write to them.
 func (s *Service) Identify(ctx context.Context, c Credential) (Identity, error) {
-	now := s.Now()
+	now := s.deps.Now()
 	if c.Bearer != "" {
 		return s.identifyToken(ctx, c.Bearer.Reveal(), now)
 	}
@@ -108,14 +108,14 @@ func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time
 		}
 		return v, nil
 	}
-	p, err := s.Config.Tokens.verify(token, s.ring.Load(), now)
+	p, err := s.deps.Config.Tokens.verify(token, s.ring.Load(), now)
 	if errors.Is(err, errUnknownKey) && (s.ringStale.Load() || !s.feedUp.Load()) {
 		// Another process may have rotated.
 		if err := s.loadRing(ctx); err != nil {
 			return verified{}, err
 		}
 		_, epoch, _ = s.tokens.get(sum)
-		p, err = s.Config.Tokens.verify(token, s.ring.Load(), now)
+		p, err = s.deps.Config.Tokens.verify(token, s.ring.Load(), now)
 	}
 	if err != nil {
 		return verified{}, ErrTokenInvalid
@@ -181,7 +181,7 @@ func (s *Service) usable(x *Session, now time.Time) bool {
 		return true
 	}
 	used, ok := s.touches.last(x.ID)
-	return ok && now.Before(used.Add(s.Config.Sessions.Idle))
+	return ok && now.Before(used.Add(s.deps.Config.Sessions.Idle))
 }
 
 // session is the cached session or the stored one; ErrNotFound. While the feed
@@ -191,7 +191,7 @@ func (s *Service) session(ctx context.Context, id string) (*Session, error) {
 	if ok {
 		return x, nil
 	}
-	return fetch(ctx, s.Store, s.sessions, id, epoch, Tx.Session)
+	return fetch(ctx, s.deps.Store, s.sessions, id, epoch, Tx.Session)
 }
 
 // user is the same for users. The password hash is of no use to a request, and
@@ -201,7 +201,7 @@ func (s *Service) user(ctx context.Context, id string) (*User, error) {
 	if ok {
 		return u, nil
 	}
-	return fetch(ctx, s.Store, s.users, id, epoch, func(tx Tx, id string) (User, error) {
+	return fetch(ctx, s.deps.Store, s.users, id, epoch, func(tx Tx, id string) (User, error) {
 		u, err := tx.User(id)
 		u.PasswordHash = ""
 		return u, err
@@ -226,7 +226,7 @@ func fetch[V any](ctx context.Context, st Store, c *cache[string, *V], id string
 // Current is id as of now, or ErrTokenRevoked / ErrNotSignedIn (cookie). Expiry
 // of the access token is not looked at: for open streams.
 func (s *Service) Current(ctx context.Context, id Identity) (Identity, error) {
-	x, u, err := s.holder(ctx, id.Session, s.Now())
+	x, u, err := s.holder(ctx, id.Session, s.deps.Now())
 	dead := errors.Is(err, ErrNotFound) || err == nil && x.User != id.User.ID
 	switch {
 	case dead && id.Cookie:

@@ -134,7 +134,7 @@ func (im *importing) add(row ImportRow) {
 
 // check makes a user of a row, noting everything wrong with it.
 func (im *importing) check(e *InputError, c *newcomer, row ImportRow) {
-	now, accounts := im.Now(), im.Config.Accounts
+	now, accounts := im.deps.Now(), im.deps.Config.Accounts
 	roles := row.Roles
 	if roles == nil {
 		roles = accounts.DefaultRoles
@@ -191,7 +191,7 @@ func (im *importing) flush(ctx context.Context) error {
 	}
 	batch := im.batch
 	im.batch, im.toHash = nil, 0
-	err := im.Store.View(ctx, func(tx Tx) error { return lookUp(tx, batch) })
+	err := im.deps.Store.View(ctx, func(tx Tx) error { return lookUp(tx, batch) })
 	if err == nil && !im.dryRun {
 		if err = im.hash(ctx, batch); err == nil {
 			batch, err = im.store(ctx, batch)
@@ -307,8 +307,8 @@ func (im *importing) hashOne(ctx context.Context, c *newcomer) error {
 // store writes the accounts that are still to be made, each with its event, in
 // one transaction, and returns the batch with what became of it.
 func (im *importing) store(ctx context.Context, before []newcomer) (batch []newcomer, err error) {
-	now := im.Now()
-	err = im.Store.Update(ctx, func(tx Tx) error {
+	now := im.deps.Now()
+	err = im.deps.Store.Update(ctx, func(tx Tx) error {
 		batch = append([]newcomer(nil), before...)
 		if err := lookUp(tx, batch); err != nil {
 			return err

@@ -176,9 +176,9 @@ func makeKey(alg string, now time.Time) (Key, error) {
 // openRing sees to it that the store holds a key for the configured algorithm
 // and loads the ring. Keys of another algorithm begin to retire.
 func (s *Service) openRing(ctx context.Context) error {
-	alg, now := s.Config.Tokens.Algorithm, s.Now()
+	alg, now := s.deps.Config.Tokens.Algorithm, s.deps.Now()
 	var stored []Key
-	if err := s.Store.View(ctx, func(tx Tx) (err error) { stored, err = tx.Keys(); return err }); err != nil {
+	if err := s.deps.Store.View(ctx, func(tx Tx) (err error) { stored, err = tx.Keys(); return err }); err != nil {
 		return err
 	}
 	signs := func(k Key) bool { return k.RetireAt.IsZero() && k.Algorithm == alg }
@@ -192,7 +192,7 @@ func (s *Service) openRing(ctx context.Context) error {
 				return err
 			}
 		}
-		err = s.Store.Update(ctx, func(tx Tx) error {
+		err = s.deps.Store.Update(ctx, func(tx Tx) error {
 			keys, err := tx.Keys()
 			if err != nil {
 				return err
@@ -220,7 +220,7 @@ func (s *Service) retireKeys(tx Tx, keys []Key, which func(Key) bool, a Actor, n
 		if !which(k) {
 			continue
 		}
-		k.RetireAt = now.Add(s.Config.Tokens.AccessTTL + leeway)
+		k.RetireAt = now.Add(s.deps.Config.Tokens.AccessTTL + leeway)
 		if err := tx.PutKey(k); err != nil {
 			return err
 		}
@@ -239,10 +239,10 @@ func (s *Service) loadRing(ctx context.Context) error {
 	defer s.loading.Unlock()
 	s.ringStale.Store(false)
 	var stored []Key
-	err := s.Store.View(ctx, func(tx Tx) (err error) { stored, err = tx.Keys(); return err })
+	err := s.deps.Store.View(ctx, func(tx Tx) (err error) { stored, err = tx.Keys(); return err })
 	if err == nil {
 		var ring *keyring
-		if ring, err = newKeyring(stored, s.Config.Tokens); err == nil {
+		if ring, err = newKeyring(stored, s.deps.Config.Tokens); err == nil {
 			s.ring.Store(ring)
 			s.tokens.clear()
 			return nil
@@ -255,7 +255,7 @@ func (s *Service) loadRing(ctx context.Context) error {
 // RotateKeys makes a new signing key. The old ones verify until what they
 // signed has expired; then the sweep removes them. With HS256 it is an error.
 func (s *Service) RotateKeys(ctx context.Context, a Actor) (Key, error) {
-	alg, now := s.Config.Tokens.Algorithm, s.Now()
+	alg, now := s.deps.Config.Tokens.Algorithm, s.deps.Now()
 	if alg == hs256 {
 		return Key{}, errors.New("the key of HS256 is tokens.secret: change it in the configuration")
 	}
@@ -263,7 +263,7 @@ func (s *Service) RotateKeys(ctx context.Context, a Actor) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	err = s.deps.Store.Update(ctx, func(tx Tx) error {
 		keys, err := tx.Keys()
 		if err != nil {
 			return err
@@ -303,7 +303,7 @@ type PublicKey struct {
 
 // PublicKeys is the ring as others may see it; empty for HS256.
 func (s *Service) PublicKeys() []PublicKey {
-	now := s.Now()
+	now := s.deps.Now()
 	var list []PublicKey
 	for _, k := range s.ring.Load().keys {
 		if k.Algorithm != hs256 && k.verifies(now) {
@@ -319,7 +319,7 @@ func (s *Service) sweepKeys(ctx context.Context, now time.Time) error {
 	if !slices.ContainsFunc(s.ring.Load().keys, gone) {
 		return nil
 	}
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		keys, err := tx.Keys()
 		if err != nil {
 			return err

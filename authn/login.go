@@ -115,7 +115,7 @@ func (s *Service) login(ctx context.Context, l LoginAttempt, c Client) (SignIn, 
 
 // findLogin looks a login up. Nobody's is no error.
 func (s *Service) findLogin(ctx context.Context, typed string) (u User, found bool, err error) {
-	err = s.Store.View(ctx, func(tx Tx) (err error) {
+	err = s.deps.Store.View(ctx, func(tx Tx) (err error) {
 		u, err = userByLogin(tx, typed)
 		return err
 	})
@@ -141,24 +141,24 @@ func (s *Service) tryPassword(ctx context.Context, u User, l LoginAttempt, c Cli
 	}
 	v, err := s.passwords.check(ctx, u.PasswordHash, l.Password)
 	if err != nil {
-		s.lockout.release(t, s.Now())
+		s.lockout.release(t, s.deps.Now())
 		return verdict{}, attempt{}, err
 	}
 	if !v.right && s.passwords.keyLost(u.PasswordHash) {
-		s.Log.Warn("the password hash of this account was made with another pepper: restore accounts.password.pepper or set a new password", "user", u.ID)
+		s.deps.Log.Warn("the password hash of this account was made with another pepper: restore accounts.password.pepper or set a new password", "user", u.ID)
 	}
 	return v, t, nil
 }
 
 func (s *Service) accountOf(u User, c Client) account {
-	return account{user: u.ID, known: knownFrom(u, c.Network(), s.Now())}
+	return account{user: u.ID, known: knownFrom(u, c.Network(), s.deps.Now())}
 }
 
 // reserve takes room for one attempt, waiting for those under way if they may
 // take it.
 func (s *Service) reserve(ctx context.Context, a account, c Client) (attempt, error) {
 	for {
-		t, busy, first, err := s.lockout.reserve(a, c.Network(), s.Now())
+		t, busy, first, err := s.lockout.reserve(a, c.Network(), s.deps.Now())
 		switch {
 		case err != nil && first:
 			s.logLocked(ctx, a.user, c)
@@ -175,25 +175,25 @@ func (s *Service) reserve(ctx context.Context, a account, c Client) (attempt, er
 // logLocked writes the first refusal of a lock to the security log; the ones
 // after it would only let a stranger fill it.
 func (s *Service) logLocked(ctx context.Context, user string, c Client) {
-	now := s.Now()
-	err := s.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+	now := s.deps.Now()
+	err := s.deps.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		return s.addEvent(tx, SignInLocked, Actor{Client: c}, user, "", now, nil)
 	})
 	if err != nil {
-		s.Log.Error("write the event of a lockout", "error", err)
+		s.deps.Log.Error("write the event of a lockout", "error", err)
 	}
 }
 
 // signInFailed records a failure that is to count and returns why. The record
 // is made whatever becomes of ctx: hanging up early must not save an attempt.
 func (s *Service) signInFailed(ctx context.Context, why error, reason, user, session string, t attempt, c Client) error {
-	now := s.Now()
+	now := s.deps.Now()
 	a := Actor{Client: c}
 	if session != "" {
 		a.ID = user
 	}
 	s.lockout.failed(t, now)
-	err := s.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+	err := s.deps.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		if err := s.lockout.save(tx, t); err != nil {
 			return err
 		}
@@ -209,11 +209,11 @@ func (s *Service) signInFailed(ctx context.Context, why error, reason, user, ses
 // checked is looked at again inside the transaction: a password changed or an
 // account disabled meanwhile must not be signed in to.
 func (s *Service) signIn(ctx context.Context, u User, v verdict, m Mode, t attempt, c Client) (SignIn, error) {
-	now := s.Now()
+	now := s.deps.Now()
 	fresh := s.newSession(u, m, c, now)
 	id, checked := u.ID, u.PasswordHash
 	var refused error
-	err := s.Store.Update(ctx, func(tx Tx) (err error) {
+	err := s.deps.Store.Update(ctx, func(tx Tx) (err error) {
 		u, err = tx.User(id)
 		if errors.Is(err, ErrNotFound) || err == nil && u.PasswordHash != checked {
 			return errMoved
@@ -258,7 +258,7 @@ func (s *Service) refusal(u User) (reason string, err error) {
 	switch {
 	case !u.Active:
 		return "disabled", ErrAccountDisabled
-	case s.Config.Accounts.EmailVerification == "required" && u.Email != "" && !u.EmailVerified:
+	case s.deps.Config.Accounts.EmailVerification == "required" && u.Email != "" && !u.EmailVerified:
 		return "unverified", ErrEmailNotVerified
 	default:
 		return "", nil
@@ -285,7 +285,7 @@ func (s *Service) enter(tx Tx, u *User, fresh freshSession, c Client, now time.T
 // one is no news, and of one network of clients without an address nobody
 // could learn anything.
 func (s *Service) newDevice(u User, c Client, now time.Time) bool {
-	return s.Config.Accounts.NewDeviceMail && u.EmailVerified && !u.LastLoginAt.IsZero() &&
+	return s.deps.Config.Accounts.NewDeviceMail && u.EmailVerified && !u.LastLoginAt.IsZero() &&
 		c.IP.IsValid() && !knownFrom(u, c.Network(), now)
 }
 

@@ -11,20 +11,20 @@ import (
 // bearer, cookies. Nothing left to end is no error. An access token of ours that
 // has expired still names its session, and so does any refresh token of ours.
 func (s *Service) Logout(ctx context.Context, cred Credential, refresh Secret, c Client) error {
-	now := s.Now()
+	now := s.deps.Now()
 	candidates := s.claimed(cred, refresh, now)
 	if len(candidates) == 0 {
 		return nil
 	}
 	named := false
-	err := s.Store.View(ctx, func(tx Tx) error {
+	err := s.deps.Store.View(ctx, func(tx Tx) error {
 		named = false
 		return s.genuine(tx, candidates, func(Session) error { named = true; return nil })
 	})
 	if err != nil || !named {
 		return err
 	}
-	return s.Store.Update(ctx, func(tx Tx) error {
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
 		return s.genuine(tx, candidates, func(x Session) error {
 			return s.endSession(tx, x, EndedByLogout, Actor{ID: x.User, Client: c}, now)
 		})
@@ -44,7 +44,7 @@ func (s *Service) claimed(cred Credential, refresh Secret, now time.Time) []clai
 		list = append(list, claim{t.session(), func(x *Session) bool { return t.genuine(x.Chain) }})
 	}
 	if cred.Bearer != "" {
-		if p, err := s.Config.Tokens.verify(cred.Bearer.Reveal(), s.ring.Load(), now); err == nil {
+		if p, err := s.deps.Config.Tokens.verify(cred.Bearer.Reveal(), s.ring.Load(), now); err == nil {
 			list = append(list, claim{p.Session, func(x *Session) bool { return x.User == p.Subject }})
 		}
 	}
@@ -75,17 +75,17 @@ func (s *Service) genuine(tx Tx, list []claim, fn func(Session) error) error {
 
 // LogoutAll ends every session of the user.
 func (s *Service) LogoutAll(ctx context.Context, id Identity, c Client) error {
-	now, a := s.Now(), Actor{ID: id.User.ID, Client: c}
-	return s.Store.Update(ctx, func(tx Tx) error {
+	now, a := s.deps.Now(), Actor{ID: id.User.ID, Client: c}
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
 		return s.endSessions(tx, id.User.ID, EndedByLogoutAll, a, now)
 	})
 }
 
 // Sessions lists the user's live sessions, newest first.
 func (s *Service) Sessions(ctx context.Context, user string) ([]Session, error) {
-	now := s.Now()
+	now := s.deps.Now()
 	var held []Session
-	err := s.Store.View(ctx, func(tx Tx) (err error) { held, err = tx.SessionsOf(user); return err })
+	err := s.deps.Store.View(ctx, func(tx Tx) (err error) { held, err = tx.SessionsOf(user); return err })
 	held = slices.DeleteFunc(held, func(x Session) bool { return !s.usable(&x, now) })
 	slices.Reverse(held)
 	return held, err
@@ -94,11 +94,11 @@ func (s *Service) Sessions(ctx context.Context, user string) ([]Session, error) 
 // EndSession ends one session of the user. ErrNotFound if it is not theirs or
 // over already.
 func (s *Service) EndSession(ctx context.Context, user, session string, a Actor) error {
-	now, why := s.Now(), EndedByAdmin
+	now, why := s.deps.Now(), EndedByAdmin
 	if a.ID == user {
 		why = EndedByLogout
 	}
-	return s.Store.Update(ctx, func(tx Tx) error {
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
 		x, err := tx.Session(session)
 		if err != nil {
 			return err

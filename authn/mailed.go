@@ -33,7 +33,7 @@ func (s *Service) ResetPassword(ctx context.Context, token, next Secret, c Clien
 		return err // and nobody without a ticket has anything hashed
 	}
 	var e InputError
-	s.Config.Accounts.Password.checkNewPassword(&e, "password", next, u)
+	s.deps.Config.Accounts.Password.checkNewPassword(&e, "password", next, u)
 	if err := e.OrNil(); err != nil {
 		return err
 	}
@@ -41,8 +41,8 @@ func (s *Service) ResetPassword(ctx context.Context, token, next Secret, c Clien
 	if err != nil {
 		return err
 	}
-	now := s.Now()
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	err = s.deps.Store.Update(ctx, func(tx Tx) error {
 		t, err := useTicket(tx, token, now, TicketResetPassword, TicketInvitation)
 		if err != nil {
 			return err
@@ -61,8 +61,8 @@ func (s *Service) ResetPassword(ctx context.Context, token, next Secret, c Clien
 
 // ticketHolder is whose password a token may set.
 func (s *Service) ticketHolder(ctx context.Context, token Secret) (u User, err error) {
-	now := s.Now()
-	err = s.Store.View(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	err = s.deps.Store.View(ctx, func(tx Tx) error {
 		t, err := findTicket(tx, token, now, TicketResetPassword, TicketInvitation)
 		if err != nil {
 			return err
@@ -140,9 +140,9 @@ func (s *Service) VerifyEmail(ctx context.Context, token, password Secret, c Cli
 			return User{}, fmt.Errorf("confirm a registration: %w", err)
 		}
 	}
-	now := s.Now()
+	now := s.deps.Now()
 	fresh := newID(now)
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	err = s.deps.Store.Update(ctx, func(tx Tx) error {
 		t, err := useTicket(tx, token, now, addressTickets...)
 		if err != nil {
 			return err
@@ -177,7 +177,7 @@ func (s *Service) admitNewcomer(tx Tx, p PendingUser, id string, c Client, now t
 	}
 	u := User{
 		ID: id, Username: p.Username, Email: p.Email, Name: p.Name, PasswordHash: p.PasswordHash,
-		EmailVerified: true, Active: true, Roles: sortedRoles(s.Config.Accounts.DefaultRoles),
+		EmailVerified: true, Active: true, Roles: sortedRoles(s.deps.Config.Accounts.DefaultRoles),
 		CreatedAt: now, UpdatedAt: now,
 	}
 	if err := tx.PutUser(u); err != nil {
@@ -225,7 +225,7 @@ func (s *Service) ChangeEmail(ctx context.Context, id Identity, current Secret, 
 	email = checkEmail(&wrong, email)
 	rules := func(e *InputError, _ User) { e.Fields = append(e.Fields, wrong.Fields...) }
 	return s.withPassword(ctx, id, current, "", rules, c, func(tx Tx, u User, _ string, now time.Time) error {
-		if s.Mail == nil {
+		if s.deps.Mail == nil {
 			return s.moveUnproven(tx, u, email, Actor{ID: u.ID, Client: c}, now)
 		}
 		return s.askToMove(tx, u, email, c, now)

@@ -123,12 +123,12 @@ func newOutgoing(k MailKind, email string, c Client, now time.Time) Outgoing {
 func (s *Service) ask(ctx context.Context, k MailKind, typed string, c Client) error {
 	var e InputError
 	email := checkEmail(&e, typed)
-	if err := e.OrNil(); err != nil || s.Mail == nil {
+	if err := e.OrNil(); err != nil || s.deps.Mail == nil {
 		return err
 	}
-	o := newOutgoing(k, email, c, s.Now())
+	o := newOutgoing(k, email, c, s.deps.Now())
 	o.Limited = true
-	return s.Store.Update(ctx, func(tx Tx) error { return tx.PutOutgoing(o) })
+	return s.deps.Store.Update(ctx, func(tx Tx) error { return tx.PutOutgoing(o) })
 }
 
 // post is a mail with a ticket to a user who is known. Both are made before the
@@ -172,7 +172,7 @@ func (p post) put(tx Tx) error {
 // nobody has proven the address it counts against limits.mail: it could be a
 // stranger's.
 func (s *Service) notice(tx Tx, k MailKind, u User, c Client, now time.Time) error {
-	if s.Mail == nil || u.Email == "" {
+	if s.deps.Mail == nil || u.Email == "" {
 		return nil
 	}
 	o := newOutgoing(k, u.Email, c, now)

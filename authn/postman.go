@@ -31,10 +31,10 @@ func (s *Service) postman(ctx context.Context) {
 		next, err := s.deliverDue(ctx)
 		wait := postmanPause
 		if err != nil && ctx.Err() == nil {
-			s.Log.Error("the outbox cannot be worked off; it is tried again", "error", err)
+			s.deps.Log.Error("the outbox cannot be worked off; it is tried again", "error", err)
 			wait = feedPauseMax
 		} else if !next.IsZero() {
-			wait = max(0, min(wait, next.Sub(s.Now())))
+			wait = max(0, min(wait, next.Sub(s.deps.Now())))
 		}
 		select {
 		case <-ctx.Done():
@@ -53,7 +53,7 @@ func (s *Service) deliverDue(ctx context.Context) (next time.Time, err error) {
 	for ctx.Err() == nil {
 		var waiting []Outgoing
 		total := 0
-		err := s.Store.View(ctx, func(tx Tx) (err error) {
+		err := s.deps.Store.View(ctx, func(tx Tx) (err error) {
 			waiting, total, err = tx.Outbox(postmanBatch)
 			return err
 		})
@@ -65,7 +65,7 @@ func (s *Service) deliverDue(ctx context.Context) (next time.Time, err error) {
 			return time.Time{}, nil
 		}
 		for _, o := range waiting {
-			now := s.Now()
+			now := s.deps.Now()
 			if o.NextAt.After(now) {
 				return o.NextAt, nil
 			}
@@ -92,24 +92,24 @@ func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
 	case !now.Before(o.ExpiresAt):
 		return s.giveUp(ctx, o, "expired", now)
 	case o.Limited && o.Attempts == 0 && !s.mailLimit.take(o.Email, now):
-		s.Log.Info("a mail was not sent: its address has had limits.mail", "kind", string(o.Kind), "mail", o.ID)
+		s.deps.Log.Info("a mail was not sent: its address has had limits.mail", "kind", string(o.Kind), "mail", o.ID)
 		return s.withhold(ctx, o, now)
 	}
 	l, due, err := s.prepare(ctx, o, now)
 	if err != nil || !due {
 		return err
 	}
-	err = s.Mail.Deliver(ctx, l)
+	err = s.deps.Mail.Deliver(ctx, l)
 	switch {
 	case err == nil:
 		s.outbox.sent[o.ID] = struct{}{}
 		s.observe(MetricMails, "sent", 1)
 		return s.remove(ctx, o.ID)
 	case isPermanent(err):
-		s.Log.Warn("a mail was refused for good", "kind", string(l.Kind), "mail", o.ID, "error", err)
+		s.deps.Log.Warn("a mail was refused for good", "kind", string(l.Kind), "mail", o.ID, "error", err)
 		return s.giveUp(ctx, o, "refused", now)
 	default:
-		s.Log.Warn("a mail could not be sent; it is tried again", "kind", string(l.Kind), "mail", o.ID, "attempts", o.Attempts+1, "error", err)
+		s.deps.Log.Warn("a mail could not be sent; it is tried again", "kind", string(l.Kind), "mail", o.ID, "attempts", o.Attempts+1, "error", err)
 		s.observe(MetricMails, "failed", 1)
 		return nil
 	}
@@ -130,7 +130,7 @@ func attemptContext(ctx context.Context, patience time.Duration) (context.Contex
 func (s *Service) remove(ctx context.Context, id string) error {
 	ctx, cancel := settle(ctx)
 	defer cancel()
-	err := s.Store.Update(ctx, func(tx Tx) error { return tx.DeleteOutgoing(id) })
+	err := s.deps.Store.Update(ctx, func(tx Tx) error { return tx.DeleteOutgoing(id) })
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("take a mail out of the outbox: %w", err)
 	}
@@ -149,7 +149,7 @@ func settle(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *Service) giveUp(ctx context.Context, o Outgoing, why string, now time.Time) error {
 	ctx, cancel := settle(ctx)
 	defer cancel()
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		kept, err := tx.Outgoing(o.ID) // the postman may have found out whose it is
 		if err != nil {
 			return err
@@ -173,7 +173,7 @@ func (s *Service) giveUp(ctx context.Context, o Outgoing, why string, now time.T
 func (s *Service) giveUpExpired(ctx context.Context, now time.Time) error {
 	for {
 		var waiting []Outgoing
-		err := s.Store.View(ctx, func(tx Tx) (err error) {
+		err := s.deps.Store.View(ctx, func(tx Tx) (err error) {
 			waiting, _, err = tx.Outbox(postmanBatch)
 			return err
 		})
@@ -202,7 +202,7 @@ func (s *Service) giveUpExpired(ctx context.Context, now time.Time) error {
 // is to get anything: the record is gone then.
 func (s *Service) prepare(ctx context.Context, o Outgoing, now time.Time) (l Letter, due bool, err error) {
 	secret, ticketID := randomBytes(ticketSecret), newID(now)
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	err = s.deps.Store.Update(ctx, func(tx Tx) error {
 		l, due = Letter{}, false
 		o, err := tx.Outgoing(o.ID)
 		if err != nil {

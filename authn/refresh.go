@@ -183,7 +183,7 @@ type presented struct {
 // Refresh exchanges a refresh token. ErrRefreshInvalid, ErrRefreshReused,
 // ErrRefreshTooMany (in a RetryError).
 func (s *Service) Refresh(ctx context.Context, token Secret, c Client) (SignIn, error) {
-	now := s.Now()
+	now := s.deps.Now()
 	p, err := s.exchange(ctx, token, c, now)
 	if err != nil {
 		return SignIn{}, err
@@ -195,7 +195,7 @@ func (s *Service) Refresh(ctx context.Context, token Secret, c Client) (SignIn, 
 	case refreshReused:
 		return SignIn{}, ErrRefreshReused
 	case refreshLimited:
-		return SignIn{}, &RetryError{ErrRefreshTooMany, p.session.Chain.room(now, s.Config.Tokens.RefreshGrace)}
+		return SignIn{}, &RetryError{ErrRefreshTooMany, p.session.Chain.room(now, s.deps.Config.Tokens.RefreshGrace)}
 	default:
 		return SignIn{}, ErrRefreshInvalid
 	}
@@ -217,18 +217,18 @@ func (s *Service) exchange(ctx context.Context, token Secret, c Client, now time
 	if !ok {
 		return presented{outcome: refreshInvalid}, nil
 	}
-	err = s.Store.View(ctx, func(tx Tx) (err error) { p, err = s.present(tx, t, now); return err })
+	err = s.deps.Store.View(ctx, func(tx Tx) (err error) { p, err = s.present(tx, t, now); return err })
 	if err != nil || p.outcome != refreshRotated && p.outcome != refreshReused {
 		return p, err
 	}
 	seed := randomBytes(32)
-	err = s.Store.Update(ctx, func(tx Tx) (err error) {
+	err = s.deps.Store.Update(ctx, func(tx Tx) (err error) {
 		if p, err = s.present(tx, t, now); err != nil {
 			return err
 		}
 		switch p.outcome {
 		case refreshRotated:
-			p.next = p.session.Chain.rotate(&t, seed, now, s.Config.Tokens.RefreshGrace)
+			p.next = p.session.Chain.rotate(&t, seed, now, s.deps.Config.Tokens.RefreshGrace)
 			s.extend(&p.session, now)
 			return tx.PutSession(p.session)
 		case refreshReused:
@@ -266,7 +266,7 @@ func (s *Service) present(tx Tx, t refreshToken, now time.Time) (presented, erro
 	if err != nil {
 		return invalid, err
 	}
-	p := presented{outcome: x.Chain.present(&t, now, s.Config.Tokens.RefreshGrace), user: u, session: x}
+	p := presented{outcome: x.Chain.present(&t, now, s.deps.Config.Tokens.RefreshGrace), user: u, session: x}
 	if p.outcome == refreshRepeated {
 		var whole bool
 		if p.next, whole = x.Chain.head(t); !whole {

@@ -111,7 +111,7 @@ func (s *Service) withhold(ctx context.Context, o Outgoing, now time.Time) error
 	t := newRegistration(newID(now), o, now)
 	ctx, cancel := settle(ctx)
 	defer cancel()
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		switch err := tx.NamesFree("", o.Email); {
 		case err == nil:
 			if err := issueTicket(tx, t); err != nil {
@@ -140,8 +140,8 @@ func newRegistration(id string, o Outgoing, now time.Time) Ticket {
 // the username that was chosen, "" if none was. It uses nothing up.
 // ErrTicketInvalid.
 func (s *Service) TicketFor(ctx context.Context, token Secret) (k TicketKind, username string, err error) {
-	now := s.Now()
-	err = s.Store.View(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	err = s.deps.Store.View(ctx, func(tx Tx) error {
 		t, err := findTicket(tx, token, now, addressTickets...)
 		if err != nil {
 			return err
@@ -176,7 +176,7 @@ func (s *Service) showPassword(ctx context.Context, token, password Secret) (has
 		return t.Pending.PasswordHash, nil
 	}
 	if t.Tries >= maxPasswordTries {
-		err := s.Store.Update(ctx, func(tx Tx) error { return tx.DeleteTicket(t.ID) })
+		err := s.deps.Store.Update(ctx, func(tx Tx) error { return tx.DeleteTicket(t.ID) })
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return "", err
 		}
@@ -188,8 +188,8 @@ func (s *Service) showPassword(ctx context.Context, token, password Secret) (has
 // takeTry counts a password before it is looked at, or any number of them could
 // be tried at once.
 func (s *Service) takeTry(ctx context.Context, token Secret) (t Ticket, err error) {
-	now := s.Now()
-	err = s.Store.Update(ctx, func(tx Tx) error {
+	now := s.deps.Now()
+	err = s.deps.Store.Update(ctx, func(tx Tx) error {
 		t, err = findTicket(tx, token, now, addressTickets...)
 		if err != nil || t.Kind != TicketRegistration {
 			return err
@@ -207,7 +207,7 @@ func (s *Service) takeTry(ctx context.Context, token Secret) (t Ticket, err erro
 func (s *Service) giveTryBack(ctx context.Context, id string) error {
 	ctx, cancel := settle(ctx)
 	defer cancel()
-	err := s.Store.Update(ctx, func(tx Tx) error {
+	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		t, err := tx.Ticket(id)
 		if err != nil {
 			return err

@@ -148,6 +148,7 @@ func TestConfirmingCostsNoTryThatWasNotLookedAt(t *testing.T) {
 	token := m.registered(t, "ada", password, here).Token
 	long := authn.Secret(make([]byte, 2000))
 	release := m.HoldHashing(1000 * time.Hour)
+	defer release()
 	for range 6 {
 		if _, err := m.VerifyEmail(ctx, token, long, here); codes(err) != "password too_long" {
 			t.Fatalf("a password too long: %v", err)

@@ -121,7 +121,7 @@ const ActorCLI = "cli"
 // Service answers for who someone is. It is made by New and safe for
 // concurrent use.
 type Service struct {
-	Deps
+	deps Deps // out of sight: nobody may change a record around the rules here
 
 	// Accounts.
 	hashes    *hashPool
@@ -162,7 +162,7 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	}
 	d.Store = &noticing{Store: d.Store, log: d.Log, now: d.Now, retention: d.Config.Events.Retention}
 	s := &Service{
-		Deps:     d,
+		deps:     d,
 		reload:   make(chan struct{}, 1),
 		tokens:   newCache[[32]byte, verified](),
 		sessions: newCache[string, *Session](),
@@ -183,10 +183,19 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	return s, nil
 }
 
+// Mails reports whether mails are sent.
+func (s *Service) Mails() bool { return s.deps.Mail != nil }
+
+// Lockout is the rule by which ErrTooManyAttempts comes and goes.
+func (s *Service) Lockout() LockoutConfig { return s.deps.Config.Accounts.Lockout }
+
+// RefreshGrace is the time by which ErrRefreshTooMany comes and goes.
+func (s *Service) RefreshGrace() time.Duration { return s.deps.Config.Tokens.RefreshGrace }
+
 // openAccounts makes what passwords and lockout need.
 func (s *Service) openAccounts(ctx context.Context) (err error) {
-	c := s.Config.Accounts
-	s.lockout, err = loadLockout(ctx, s.Store, c.Lockout, c.Password.Pepper, s.Now())
+	c := s.deps.Config.Accounts
+	s.lockout, err = loadLockout(ctx, s.deps.Store, c.Lockout, c.Password.Pepper, s.deps.Now())
 	if err != nil {
 		return err
 	}
@@ -205,7 +214,7 @@ func (s *Service) begin(ctx context.Context) error {
 	s.work.Go(func() { s.watch(running, sync.OnceFunc(func() { close(up) })) })
 	s.work.Go(func() { s.background(running) })
 	s.post = sync.OnceFunc(func() { s.work.Go(func() { s.postman(running) }) })
-	if !s.MailLater {
+	if !s.deps.MailLater {
 		s.SendMails()
 	}
 	select {
@@ -219,7 +228,7 @@ func (s *Service) begin(ctx context.Context) error {
 // SendMails begins to send mails, if there are any, with those that wait in the
 // outbox already. Calling it again does nothing.
 func (s *Service) SendMails() {
-	if s.Mail != nil {
+	if s.deps.Mail != nil {
 		s.post()
 	}
 }
@@ -233,7 +242,7 @@ func (s *Service) Close() error {
 	s.hashes.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
-	return s.flush(ctx, s.Now())
+	return s.flush(ctx, s.deps.Now())
 }
 
 // closeLimit is how long the last writes may take: a stuck disk must not keep
@@ -243,7 +252,7 @@ const closeLimit = 5 * time.Second
 // Ready returns, by name, nil while the store works and feeds its changes, and
 // while the ring can sign.
 func (s *Service) Ready(ctx context.Context) map[string]error {
-	checks := map[string]error{"store": s.Store.Check(ctx), "keys": nil}
+	checks := map[string]error{"store": s.deps.Store.Check(ctx), "keys": nil}
 	if checks["store"] == nil && !s.feedUp.Load() {
 		checks["store"] = errors.New("the change feed is down")
 	}
@@ -256,13 +265,13 @@ func (s *Service) Ready(ctx context.Context) map[string]error {
 // Record writes an event that is not about an account: config.loaded,
 // config.rejected, store.failed.
 func (s *Service) Record(ctx context.Context, k Kind, a Actor, detail map[string]string) error {
-	now := s.Now()
-	return s.Store.Update(ctx, func(tx Tx) error { return s.addEvent(tx, k, a, "", "", now, detail) })
+	now := s.deps.Now()
+	return s.deps.Store.Update(ctx, func(tx Tx) error { return s.addEvent(tx, k, a, "", "", now, detail) })
 }
 
 // observe reports a measurement, if anybody is interested.
 func (s *Service) observe(m Metric, label string, v float64) {
-	if s.Observe != nil {
-		s.Observe(m, label, v)
+	if s.deps.Observe != nil {
+		s.deps.Observe(m, label, v)
 	}
 }

@@ -117,12 +117,12 @@ func (s *Service) newSession(u User, m Mode, c Client, now time.Time) freshSessi
 	if m == "" {
 		m = ModeToken
 	}
-	end := now.Add(s.Config.Sessions.Max)
+	end := now.Add(s.deps.Config.Sessions.Max)
 	f := freshSession{Session: Session{
 		ID: newID(now), User: u.ID, Mode: m,
 		ClientIP: addrString(c.IP), UserAgent: cut(c.UserAgent, maxUserAgent),
 		CreatedAt: now, LastUsedAt: now,
-		IdleEnd: earlier(now.Add(s.Config.Sessions.Idle), end), End: end,
+		IdleEnd: earlier(now.Add(s.deps.Config.Sessions.Idle), end), End: end,
 	}}
 	if m == ModeSessionCookie {
 		f.cookie, f.Session.CookieHash = newCookie(f.Session.ID)
@@ -135,7 +135,7 @@ func (s *Service) newSession(u User, m Mode, c Client, now time.Time) freshSessi
 // openSession stores a fresh session. Where the user may have only so many,
 // the oldest end to make room; those already over end as expired.
 func (s *Service) openSession(tx Tx, u User, f freshSession, a Actor) error {
-	now, limit := f.Session.CreatedAt, s.Config.Sessions.PerUser
+	now, limit := f.Session.CreatedAt, s.deps.Config.Sessions.PerUser
 	if limit > 0 {
 		held, err := tx.SessionsOf(u.ID) // oldest first
 		if err != nil {

@@ -14,7 +14,7 @@ const (
 
 // background does what nobody waits for, until ctx ends.
 func (s *Service) background(ctx context.Context) {
-	flush := time.NewTicker(max(min(flushPause, s.Config.Sessions.Idle/20), 10*time.Millisecond))
+	flush := time.NewTicker(max(min(flushPause, s.deps.Config.Sessions.Idle/20), 10*time.Millisecond))
 	defer flush.Stop()
 	sweep := time.NewTicker(sweepPause)
 	defer sweep.Stop()
@@ -27,15 +27,15 @@ func (s *Service) background(ctx context.Context) {
 			err = s.loadRing(ctx)
 		case <-flush.C:
 			s.observe(MetricSessions, "", float64(s.sessions.len()))
-			err = s.flush(ctx, s.Now())
+			err = s.flush(ctx, s.deps.Now())
 			if s.ringStale.Load() { // loading it failed before
 				err = errors.Join(err, s.loadRing(ctx))
 			}
 		case <-sweep.C:
-			err = s.sweep(ctx, s.Now())
+			err = s.sweep(ctx, s.deps.Now())
 		}
 		if err != nil && ctx.Err() == nil {
-			s.Log.Error("background work failed; it is tried again", "error", err)
+			s.deps.Log.Error("background work failed; it is tried again", "error", err)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func (s *Service) background(ctx context.Context) {
 // it removes.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
 	err := s.flush(ctx, now) // or a session in use would look idle
-	if s.Mail == nil {
+	if s.deps.Mail == nil {
 		// Nobody else takes away what waits from a time when there was mail.
 		err = errors.Join(err, s.giveUpExpired(ctx, now))
 	}
@@ -55,7 +55,7 @@ func (s *Service) sweep(ctx context.Context, now time.Time) error {
 func (s *Service) sweepRecords(ctx context.Context, now time.Time) error {
 	for {
 		var found, removed int
-		err := s.Store.Update(ctx, func(tx Tx) error {
+		err := s.deps.Store.Update(ctx, func(tx Tx) error {
 			due, err := tx.Expired(now, sweepBatch)
 			if err != nil {
 				return err

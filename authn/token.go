@@ -72,7 +72,7 @@ func (s *Service) signedIn(u User, f freshSession, now time.Time) (SignIn, error
 		return in, nil
 	}
 	in.RefreshToken, in.RefreshExpiresIn = f.refresh, f.Session.Expires().Sub(now)
-	in.AccessExpiresIn = min(s.Config.Tokens.AccessTTL, in.RefreshExpiresIn)
+	in.AccessExpiresIn = min(s.deps.Config.Tokens.AccessTTL, in.RefreshExpiresIn)
 	var err error
 	in.AccessToken, err = s.mint(u, f.Session, in.AccessExpiresIn, now)
 	return in, err
@@ -82,7 +82,7 @@ func (s *Service) signedIn(u User, f freshSession, now time.Time) (SignIn, error
 func (s *Service) mint(u User, x Session, ttl time.Duration, now time.Time) (Secret, error) {
 	ring := s.ring.Load()
 	payload, err := json.Marshal(claims{
-		Issuer: s.Config.Tokens.Issuer, Audience: s.Config.Tokens.Audience,
+		Issuer: s.deps.Config.Tokens.Issuer, Audience: s.deps.Config.Tokens.Audience,
 		Subject: u.ID, Session: x.ID, ID: newID(now),
 		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(ttl).Unix(),
 		Roles: append([]string{}, u.Roles...), Username: u.Username,

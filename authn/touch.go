@@ -75,7 +75,7 @@ func (m *marks) done(batch map[string]time.Time) {
 // reports whether there is anything to write.
 func (s *Service) writeDue(ctx context.Context, m *marks, then time.Time, change func(x *Session, at time.Time) bool) error {
 	for batch := m.due(then); len(batch) > 0; batch = m.due(then) {
-		err := s.Store.Update(ctx, func(tx Tx) error {
+		err := s.deps.Store.Update(ctx, func(tx Tx) error {
 			for sid, at := range batch {
 				x, err := tx.Session(sid)
 				if errors.Is(err, ErrNotFound) {
@@ -104,7 +104,7 @@ func (s *Service) writeDue(ctx context.Context, m *marks, then time.Time, change
 // touch notes that the session's cookie was used, at most once a minute, or a
 // tenth of the idle time where that is shorter.
 func (s *Service) touch(x *Session, now time.Time) {
-	if now.Sub(x.LastUsedAt) >= min(touchPause, s.Config.Sessions.Idle/10) {
+	if now.Sub(x.LastUsedAt) >= min(touchPause, s.deps.Config.Sessions.Idle/10) {
 		s.touches.add(x.ID, now)
 	}
 }
@@ -121,7 +121,7 @@ func (s *Service) extend(x *Session, at time.Time) bool {
 		return false
 	}
 	x.LastUsedAt = at
-	if end := earlier(at.Add(s.Config.Sessions.Idle), x.End); end.After(x.IdleEnd) {
+	if end := earlier(at.Add(s.deps.Config.Sessions.Idle), x.End); end.After(x.IdleEnd) {
 		x.IdleEnd = end
 	}
 	return true
@@ -129,7 +129,7 @@ func (s *Service) extend(x *Session, at time.Time) bool {
 
 // sweepSeeds forgets the seeds of rotations past their grace.
 func (s *Service) sweepSeeds(ctx context.Context, now time.Time) error {
-	grace := s.Config.Tokens.RefreshGrace
+	grace := s.deps.Config.Tokens.RefreshGrace
 	return s.writeDue(ctx, &s.rotated, now.Add(-grace-1), func(x *Session, _ time.Time) bool {
 		if x.Chain == nil {
 			return false

@@ -55,7 +55,7 @@ func (s *Server) changeEmailForm(w *answer, r *http.Request) error {
 	if err != nil {
 		return s.accountError(r, err, email)
 	}
-	if s.Authn.Mail == nil { // it has taken place
+	if !s.Authn.Mails() { // it has taken place
 		return seeOther(w, x.live.cfg.Server.Prefix+"/account")
 	}
 	return notify(w, x, "/account", "confirm_change")

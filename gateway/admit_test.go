@@ -138,7 +138,7 @@ func TestAStoreThatFailsRefuses(t *testing.T) {
 	up := newRecorder(t, plainAnswer)
 	g := newGateway(t, behind(up.url(), to("/**", anybody)))
 	ann := g.person(t, "ann", "user")
-	if err := g.Authn.Store.Close(); err != nil {
+	if err := g.store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	g.eventually("the cache to be shut", func() bool {

@@ -47,11 +47,11 @@ func (s *Server) failureOf(err error) failure {
 
 // budgetOf is what authn counts by itself, in the words of a limit.
 func (s *Server) budgetOf(err error) (limiterName, Rate) {
-	c := s.Authn.Config
 	if errors.Is(err, authn.ErrRefreshTooMany) {
-		return "refresh_grace", Rate{maxRefreshes, c.Tokens.RefreshGrace}
+		return "refresh_grace", Rate{maxRefreshes, s.Authn.RefreshGrace()}
 	}
-	return "lockout", Rate{c.Accounts.Lockout.Failures, c.Accounts.Lockout.Window}
+	rule := s.Authn.Lockout()
+	return "lockout", Rate{rule.Failures, rule.Window}
 }
 
 // maxRefreshes is how often one session is refreshed within one grace.

@@ -31,6 +31,7 @@ type testGateway struct {
 	logs  *logBuffer
 	clock *testClock
 	mails *mailbox // nil: no mail is configured
+	store authn.Store
 }
 
 // testPassword is the password of everyone in the tests.
@@ -84,6 +85,7 @@ func testDeps(t testing.TB, g *testGateway, mutate func(*Config), mutateAuthn fu
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.store = store
 	t.Cleanup(func() { store.Close() })
 	ac := authn.Default()
 	ac.Accounts.Registration, ac.Accounts.Password.BcryptCost = "open", 4

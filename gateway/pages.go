@@ -48,7 +48,7 @@ type pageData struct {
 func (s *Server) pageData(x *exchange, title string) pageData {
 	return pageData{
 		Prefix: x.live.cfg.Server.Prefix, Title: title,
-		RegistrationOpen: x.live.cfg.Registration == "open", Mails: s.Authn.Mail != nil,
+		RegistrationOpen: x.live.cfg.Registration == "open", Mails: s.Authn.Mails(),
 		EmailRequired: x.live.cfg.EmailVerification == "required",
 	}
 }
