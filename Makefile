@@ -2,6 +2,7 @@
 # make test    everything that must be true, with what the tests need installed first
 # make fuzz    every fuzz target for a minute
 # make timing  whether time tells an account from none; wants a quiet machine
+# make scale   what everyday calls cost in a store of a million people; two minutes
 # make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
 #              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else)
 
@@ -13,7 +14,7 @@ RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CG
 # Servers are installed there, where only root looks by itself.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: run build test deps fuzz timing bench bench-quick bench-storm bench-deps
+.PHONY: run build test deps fuzz timing scale bench bench-quick bench-storm bench-deps
 
 # What to try is said once this server is up, and not if it cannot start: exec
 # keeps the number of the process, and a server that ran before is not this one.
@@ -42,7 +43,7 @@ test: deps
 	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
-	go vet -tags timing ./authn
+	go vet -tags timing,scale ./authn ./store/bolt
 	DOORWARD_TEST_TOOLS=require go test $(RACE) -timeout 14m ./...
 
 deps:
@@ -58,6 +59,9 @@ fuzz:
 
 timing:
 	go test -tags timing -run Timing -count 1 -v ./authn
+
+scale:
+	go test -tags scale -run TestScale -count 1 -timeout 20m -v ./store/bolt
 
 bench: bench-deps
 	go run ./bench -rounds 10 -slice 3s -out bench/results.md

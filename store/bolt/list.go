@@ -11,9 +11,14 @@ import (
 // the ids of a role, or of a prefix, or of everyone. Filters are looked up by
 // id in the other indexes, and only the users of the page are decoded. So a
 // page costs by how many ids the narrowest index holds up to it, some tens of
-// nanoseconds each, and never by the size of the records. A prefix costs by all
-// that begin with it, for its matches must be put in order: about a microsecond
-// each.
+// nanoseconds each, and never by the size of the records. The matches of a
+// prefix must be put in order first, about a microsecond each; where there are
+// very many, a walk through everyone meets enough of them soon.
+
+const (
+	fewMatches = 10_000 // of a prefix: they are gathered and sorted
+	longWalk   = 50_000 // users looked at for a common prefix before that is given up
+)
 
 // Users implements authn.Tx.
 func (t *tx) Users(q authn.UserQuery) (authn.UserPage, error) {
@@ -27,7 +32,7 @@ func (t *tx) Users(q authn.UserQuery) (authn.UserPage, error) {
 	}
 	switch {
 	case q.Prefix != "":
-		l.each(t.idsByPrefix(q.Prefix))
+		l = l.byPrefix()
 	case q.Role != "":
 		t.descend(rolesBucket, pair(q.Role, ""), l.start(), l.see)
 	default:
@@ -47,6 +52,41 @@ type listing struct {
 	skipped int
 	page    authn.UserPage
 	err     error
+}
+
+// byPrefix lists those one of whose names begins with the prefix.
+func (l listing) byPrefix() listing {
+	ids, all := l.t.idsByPrefix(l.q.Prefix, fewMatches)
+	if !all {
+		if walked, done := l.walk(); done {
+			return walked
+		}
+		ids, _ = l.t.idsByPrefix(l.q.Prefix, 0) // they are common, and all of them old
+	}
+	l.each(ids)
+	return l
+}
+
+// walk looks at everyone's names, newest first. False if it took too long.
+func (l listing) walk() (_ listing, done bool) {
+	p, left := fold(l.q.Prefix), longWalk
+	l.t.descend(statesBucket, nil, l.start(), func(id, state []byte) bool {
+		if left--; left < 0 {
+			return false
+		}
+		u, err := l.t.User(string(id))
+		if err != nil {
+			l.err = err
+			return false
+		}
+		for _, name := range []string{u.Username, u.Email, u.Name} {
+			if bytes.HasPrefix(fold(name), p) {
+				return l.see(id, state)
+			}
+		}
+		return true
+	})
+	return l, left >= 0
 }
 
 // start is where the walk begins: matches before it need no visit unless they
@@ -120,27 +160,25 @@ func (l *listing) matches(id, state []byte) bool {
 }
 
 // idsByPrefix are the users one of whose names begins with the prefix, newest
-// first, each once. The slices are bbolt's.
-func (t *tx) idsByPrefix(prefix string) [][]byte {
+// first, each once, and whether these are all: it gives up past most names,
+// unless most is 0. The slices are bbolt's.
+func (t *tx) idsByPrefix(prefix string, most int) (ids [][]byte, all bool) {
 	if !plain(prefix) {
-		return nil // no name begins so, but a key with its separator might
+		return nil, true // no name begins so, but a key with its separator might
 	}
-	var ids [][]byte
 	p := fold(prefix)
-	t.ascend(usernamesBucket, p, func(_, entry []byte) bool {
-		if len(entry) > 1 && entry[0] == '=' {
-			ids = append(ids, entry[1:])
-		}
-		return true
-	})
-	t.ascend(emailsBucket, p, func(_, id []byte) bool {
+	add := func(id []byte) bool {
 		ids = append(ids, id)
-		return true
+		return most == 0 || len(ids) <= most
+	}
+	t.ascend(usernamesBucket, p, func(_, entry []byte) bool {
+		return len(entry) <= 1 || entry[0] != '=' || add(entry[1:])
 	})
-	t.ascend(namesBucket, p, func(rest, _ []byte) bool {
-		ids = append(ids, rest[bytes.LastIndexByte(rest, 0)+1:])
-		return true
-	})
+	t.ascend(emailsBucket, p, func(_, id []byte) bool { return add(id) })
+	t.ascend(namesBucket, p, func(rest, _ []byte) bool { return add(rest[bytes.LastIndexByte(rest, 0)+1:]) })
+	if most > 0 && len(ids) > most {
+		return nil, false
+	}
 	slices.SortFunc(ids, func(a, b []byte) int { return bytes.Compare(b, a) })
-	return slices.CompactFunc(ids, bytes.Equal)
+	return slices.CompactFunc(ids, bytes.Equal), true
 }
