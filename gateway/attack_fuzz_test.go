@@ -12,7 +12,10 @@ import (
 // for every caller.
 func FuzzTarget(f *testing.F) {
 	for _, class := range []string{"paths", "targets", "controls"} {
-		for _, a := range table(f, class) {
+		for i, a := range table(f, class) {
+			if i%7 != 0 { // the rest are tests already
+				continue
+			}
 			f.Add(strings.TrimSuffix(strings.TrimPrefix(strings.SplitN(a.raw, "\r\n", 2)[0], "GET "), " HTTP/1.1"))
 		}
 	}
