@@ -103,8 +103,8 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 		out = p.tunnel
 	} else {
 		delete(r.Header, "Upgrade") // an offer of h2c, or of whatever: declined by silence
-		delete(r.Header, "Http2-Settings")
 	}
+	delete(r.Header, "Http2-Settings") // also beside a handshake, where Connection need not name it
 	defer func() {
 		if p.stream != nil {
 			s.streams.finish(p.stream)
