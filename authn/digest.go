@@ -174,8 +174,8 @@ func prepareSum(key, sum []byte) []byte {
 	return prepareBytes(key, append([]byte("digest\x00"), sum...))
 }
 
-// splitWrapped takes "$dw1w$METHOD$k=ID$2a$..." apart. No method can hold
-// "$k=" itself.
+// splitWrapped takes "$dw1w$METHOD$k=ID$2a$..." apart. A salt may hold "k=" as
+// well, so the last one counts: nothing behind it can hold another.
 func splitWrapped(stored string) (method, key string, hash []byte, ok bool) {
 	rest, ok := strings.CutPrefix(stored, "$dw1w$")
 	i := strings.LastIndex(rest, "$k=")

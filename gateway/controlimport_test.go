@@ -48,6 +48,7 @@ func TestImportFormats(t *testing.T) {
 	long := strings.Repeat("x", maxImportLine)
 	for _, c := range []struct{ name, query, file, want string }{
 		{"csv", "format=csv", "\ufeffusername,email,roles,active,created_at\r\nada,ada@example.com,a;b,,2020-01-01T00:00:00Z\r\n\r\nbob,,,no,\r\n\"c\"\"\",,,,\n", "2 created|4 created|5 refused username format"},
+		{"csv, formulas", "format=csv", "username,name\nada,'=1+1\nbob,'t Hooft\ncarol,''t Hooft\n", "2 created|3 created|4 created"},
 		{"csv, damaged", "format=csv", "username,name\nada\nbob,\"Bob\ncarol,Carol,more\ndan,Dan\neve,a\"b\n", "2 refused format|3 refused format|4 refused format|5 created|6 refused format"},
 		{"csv, values", "format=csv", "username,active,email_verified,created_at\nada,maybe,perhaps,yesterday\nbob,YES,0,2020-01-01T00:00:00.5+02:00\n", "2 refused active type email_verified type created_at format|3 created"},
 		{"jsonl", "format=jsonl", `{"username":"ada","roles":[],"email":null}` + "\n\n" + `{"username":"bob","name":"Bob","active":false}`, "1 created|3 created"},
@@ -171,4 +172,17 @@ func TestExport(t *testing.T) {
 		t.Errorf("got events %+v (%v), want one of each by cli", events, err)
 	}
 	wantProblem(t, g.control("GET", "/control/export?after=..", ""), 400, "INVALID_INPUT")
+}
+
+// TestFormulasComeBackAsNames: what the export marks as text is a name again,
+// and a name that has an apostrophe of its own keeps it.
+func TestFormulasComeBackAsNames(t *testing.T) {
+	for cell, want := range map[string]string{
+		"'=1+1": "=1+1", "'+49": "+49", "'@x": "@x", "'-2": "-2", "''t Hooft": "'t Hooft",
+		"'t Hooft": "'t Hooft", "'": "'", "": "", "Ada": "Ada",
+	} {
+		if got := uncell(cell); got != want {
+			t.Errorf("%q: got %q, want %q", cell, got, want)
+		}
+	}
 }

@@ -189,7 +189,7 @@ func (f *importFile) readCSV(e *authn.InputError, line []byte) authn.ImportRow {
 		at[name] = fields[i]
 	}
 	row := authn.ImportRow{
-		Username: at["username"], Email: at["email"], Name: at["name"],
+		Username: uncell(at["username"]), Email: uncell(at["email"]), Name: uncell(at["name"]),
 		Active:        importBool(e, "active", at["active"], true),
 		EmailVerified: importBool(e, "email_verified", at["email_verified"], false),
 		CreatedAt:     importTime(e, at["created_at"]),
@@ -204,6 +204,15 @@ func (f *importFile) readCSV(e *authn.InputError, line []byte) authn.ImportRow {
 		}
 	}
 	return row
+}
+
+// uncell takes off the apostrophe that keeps a spreadsheet from computing a
+// text. A name that begins with one for its own sake keeps it.
+func uncell(text string) string {
+	if len(text) > 1 && text[0] == '\'' && strings.ContainsRune("=+-@\t\r'", rune(text[1])) {
+		return text[1:]
+	}
+	return text
 }
 
 // readHtpasswd reads "name:digest"; as Apache does, what follows another colon

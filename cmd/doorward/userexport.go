@@ -97,7 +97,7 @@ func writeCSV(out io.Writer, passwords bool) func(json.RawMessage) error {
 			return fmt.Errorf("write an account: %w", errors.Join(headed, err))
 		}
 		fields := []string{
-			u.Username, u.Email, u.Name, strings.Join(u.Roles, ";"),
+			cell(u.Username), cell(u.Email), cell(u.Name), strings.Join(u.Roles, ";"),
 			strconv.FormatBool(u.Active), strconv.FormatBool(u.EmailVerified), u.CreatedAt.Format(time.RFC3339Nano),
 		}
 		if passwords {
@@ -105,4 +105,14 @@ func writeCSV(out io.Writer, passwords bool) func(json.RawMessage) error {
 		}
 		return put(fields)
 	}
+}
+
+// cell keeps a spreadsheet from computing what somebody chose to be called: a
+// text that would begin a formula begins with an apostrophe instead, as
+// spreadsheets write it themselves. The import takes it off again.
+func cell(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r'", rune(text[0])) {
+		return "'" + text
+	}
+	return text
 }

@@ -121,6 +121,9 @@ func (c MailConfig) validate(publicURL string, add func(path, message string)) {
 		if link.url != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 			add(link.path, `is not an http or https URL: write one, or "" for our own page`)
 		}
+		if before, _, _ := strings.Cut(link.url, "?"); strings.Contains(strings.Split(before, "#")[0], tokenPlace) {
+			add(link.path, "has {token} in its path, which servers write to their logs: put it behind a ? or, better, a #")
+		}
 	}
 }
 
