@@ -58,7 +58,7 @@ func (s *Service) HashWork() int64 { return s.passwords.work.Load() }
 // FillMailLimit counts a mail to each of n addresses.
 func (s *Service) FillMailLimit(n int, now time.Time) (size int) {
 	for i := range n {
-		s.mailLimit.take(fmt.Sprintf("stranger%d@example.com", i), now)
+		s.mailLimit.take(MailResetPassword, fmt.Sprintf("stranger%d@example.com", i), now)
 	}
 	return len(s.mailLimit.count)
 }

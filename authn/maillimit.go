@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// mailLimiter bounds how many mails one address gets because somebody asked for
-// them, so that the gateway is no means of flooding a mailbox. It counts per
-// address, whether anybody has it or not, and nobody is told: the answer to a
-// request for a mail is the same when none is sent.
+// mailLimiter bounds how many mails of a kind one address gets because somebody
+// asked for them, so that the gateway is no means of flooding a mailbox. Nobody
+// is told: the answer to a request for a mail is the same when none is sent.
+// Only mails that are sent count, and each kind for itself: what comes to
+// nothing, and what another wants, keep nobody from a new password.
 type mailLimiter struct {
 	mu    sync.Mutex
 	limit MailLimit
@@ -33,23 +34,35 @@ func (s *Service) SetMailLimit(l MailLimit) {
 	s.mailLimit.limit = l
 }
 
-// take counts a mail to the address, or reports that there have been enough.
-func (l *mailLimiter) take(email string, now time.Time) bool {
-	key := [16]byte(Secret(email).sum())
+// mailKey is what mails are counted under.
+func mailKey(k MailKind, email string) [16]byte {
+	return [16]byte(Secret(string(k) + " " + email).sum())
+}
+
+// room reports whether one more mail of the kind may go to the address.
+func (l *mailLimiter) room(k MailKind, email string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.limit.N <= 0 {
 		return true
 	}
-	level := l.level(l.count[key], now)
-	if level+1 > float64(l.limit.N)+1e-6 { // draining is arithmetic in floating point
-		return false
+	// Draining is arithmetic in floating point.
+	return l.level(l.count[mailKey(k, email)], now)+1 <= float64(l.limit.N)+1e-6
+}
+
+// take counts a mail to the address.
+func (l *mailLimiter) take(k MailKind, email string, now time.Time) {
+	key := mailKey(k, email)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.limit.N <= 0 {
+		return
 	}
+	level := l.level(l.count[key], now)
 	if _, known := l.count[key]; !known && len(l.count) >= maxCounters {
 		l.evict(now)
 	}
 	l.count[key] = mailCount{level + 1, now}
-	return true
 }
 
 // level is what is left of a count at now. A clock that went backwards drains

@@ -91,11 +91,12 @@ func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
 		return s.remove(ctx, o.ID)
 	case !now.Before(o.ExpiresAt):
 		return s.giveUp(ctx, o, "expired", now)
-	case o.Limited && o.Attempts == 0 && !s.mailLimit.take(o.Email, now):
+	}
+	l, due, err := s.prepare(ctx, o, now)
+	if errors.Is(err, errMailLimit) {
 		s.deps.Log.Info("a mail was not sent: its address has had limits.mail", "kind", string(o.Kind), "mail", o.ID)
 		return s.withhold(ctx, o, now)
 	}
-	l, due, err := s.prepare(ctx, o, now)
 	if err != nil || !due {
 		return err
 	}
@@ -196,14 +197,19 @@ func (s *Service) giveUpExpired(ctx context.Context, now time.Time) error {
 	}
 }
 
+// errMailLimit says that the address has had enough mails of this kind.
+var errMailLimit = errors.New("limits.mail is used up")
+
 // prepare makes the letter of a mail, in the transaction that notes the
 // attempt: a crash from here on finds the next attempt in the future, and the
 // ticket opened by the token that may be under way. due is false where nobody
-// is to get anything: the record is gone then.
+// is to get anything: the record is gone then. With errMailLimit nothing has
+// happened: a link that was mailed before still opens.
 func (s *Service) prepare(ctx context.Context, o Outgoing, now time.Time) (l Letter, due bool, err error) {
 	secret, ticketID := randomBytes(ticketSecret), newID(now)
+	counts := false
 	err = s.deps.Store.Update(ctx, func(tx Tx) error {
-		l, due = Letter{}, false
+		l, due, counts = Letter{}, false, false
 		o, err := tx.Outgoing(o.ID)
 		if err != nil {
 			return err
@@ -214,6 +220,10 @@ func (s *Service) prepare(ctx context.Context, o Outgoing, now time.Time) (l Let
 		}
 		if r.drop {
 			return tx.DeleteOutgoing(o.ID)
+		}
+		counts = o.Limited && o.Attempts == 0
+		if counts && !s.mailLimit.room(r.o.Kind, o.Email, now) {
+			return errMailLimit
 		}
 		token := Secret("")
 		if r.o.Ticket != "" {
@@ -233,6 +243,9 @@ func (s *Service) prepare(ctx context.Context, o Outgoing, now time.Time) (l Let
 	}
 	if err != nil {
 		return Letter{}, false, fmt.Errorf("make a mail: %w", err)
+	}
+	if counts { // one mail is made at a time: there is room still
+		s.mailLimit.take(l.Kind, l.To, now)
 	}
 	return l, due, nil
 }

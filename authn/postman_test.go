@@ -337,6 +337,37 @@ func TestMailLimit(t *testing.T) {
 	m.wantMails(t, "reset_password "+adaMail)
 }
 
+// TestMailLimitStarvesNobody: what comes to nothing does not count, nor what is
+// of another kind; and a mail that is too many leaves the link before it good.
+func TestMailLimitStarvesNobody(t *testing.T) {
+	m := newMailing(t, func(d *authn.Deps) { d.Config.Mail.Limit = authn.MailLimit{N: 1, Per: time.Hour} })
+	m.newUser(t, "ada")
+	for range 3 { // a stranger
+		if err := m.ResendVerification(ctx, adaMail, stranger); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.wantMails(t) // the address is proven
+	if _, err := m.Register(ctx, authn.Registration{Email: "eve@example.com", Password: password}, stranger); err != nil {
+		t.Fatal(err)
+	}
+	m.wantMails(t, "verify_email eve@example.com")
+	for _, email := range []string{adaMail, "eve@example.com"} {
+		if err := m.ForgotPassword(ctx, email, here); err != nil {
+			t.Fatal(err)
+		}
+		token := m.token(t, "reset_password", email)
+		if err := m.ForgotPassword(ctx, email, stranger); err != nil {
+			t.Fatal(err)
+		}
+		m.wantMails(t)
+		if err := m.ResetPassword(ctx, token, nextPassword, here); err != nil {
+			t.Errorf("%s: the link that was mailed: %v, want it to be good", email, err)
+		}
+		m.arrived(t)
+	}
+}
+
 // TestMailLimitIsBounded, and strangers do not push out a count that is full.
 func TestMailLimitIsBounded(t *testing.T) {
 	m := newMailing(t, func(d *authn.Deps) { d.Config.Mail.Limit = authn.MailLimit{N: 3, Per: time.Hour} })
