@@ -9,21 +9,43 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// forms replaces the characters that compatibility or best-fit conversion turns
-// into one with a meaning in paths.
-func forms(path string) string {
+// forms is every character that some conversion turns into one with a meaning in
+// paths, replaced.
+func forms(path string) string { return compatible(bestFitted(path)) }
+
+// compatible replaces what NFKC turns into a character with a meaning in paths.
+func compatible(path string) string {
 	if ascii(path) {
 		return path
 	}
 	var out strings.Builder
 	for i, r := range path {
-		switch plain, ok := bestFit[r]; {
-		case r < utf8.RuneSelf:
+		if r < utf8.RuneSelf {
 			out.WriteByte(byte(r))
+		} else {
+			out.WriteString(form1(path[i : i+utf8.RuneLen(r)]))
+		}
+	}
+	return out.String()
+}
+
+// bestFitted does the same for the code pages of Windows. It is a step of its
+// own: a reader that does one of the two finds another number of segments than
+// one that does both, and .. leads it elsewhere.
+func bestFitted(path string) string {
+	if ascii(path) {
+		return path
+	}
+	var out strings.Builder
+	for _, r := range path {
+		wide := r - 0xfee0 // full-width forms of ASCII
+		switch plain, ok := bestFit[r]; {
 		case ok:
 			out.WriteString(plain)
+		case '!' <= wide && wide <= '~' && strings.ContainsRune(meaningful, wide):
+			out.WriteByte(byte(wide))
 		default:
-			out.WriteString(form1(path[i : i+utf8.RuneLen(r)]))
+			out.WriteRune(r)
 		}
 	}
 	return out.String()

@@ -110,7 +110,8 @@ func naiveClosure(target string, programs bool) (set map[string]bool, primary st
 		visit(strings.Join(strings.Split(path, `\`), "/"))
 		visit(tail.ReplaceAllString(path, ""))
 		visit(naiveTrim(path))
-		visit(naiveForms(path))
+		visit(naiveNFKC(path))
+		visit(naiveBestFit(path))
 		for _, other := range naiveServers(path) {
 			visit(other)
 		}
@@ -221,26 +222,21 @@ func naivePrograms(path string) (all []string) {
 	return all
 }
 
-func naiveForms(path string) string {
+func naiveNFKC(path string) string {
 	out := ""
 	for _, r := range path {
-		s := norm.NFKD.String(string(r))
-		switch {
-		case r < 0x80:
-			out += string(r)
-		case strings.ContainsRune("\u2044\u2215", r):
-			out += "/"
-		case strings.ContainsRune("\u2216\u20e5\u00a5\u20a9", r):
-			out += `\`
-		case r == '\u066a':
-			out += "%"
-		case strings.ContainsAny(s, `./\;?#%`):
+		if s := norm.NFKD.String(string(r)); r >= 0x80 && strings.ContainsAny(s, `./\;?#%`) {
 			out += norm.NFC.String(s)
-		default:
+		} else {
 			out += string(r)
 		}
 	}
 	return out
+}
+
+func naiveBestFit(path string) string {
+	return strings.NewReplacer("\u2044", "/", "\u2215", "/", "\u2216", `\`, "\u20e5", `\`, "\u00a5", `\`, "\u20a9", `\`, "\u066a", "%",
+		"．", ".", "／", "/", "＼", `\`, "；", ";", "？", "?", "＃", "#", "％", "%").Replace(path)
 }
 
 func naiveFold(s string) string {

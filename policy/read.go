@@ -25,7 +25,8 @@ var steps = []func(string) string{
 	slashes,       // \ is / to Windows and IIS
 	trim,          // name. and "name " are name to Windows
 	cut,           // a decoded path parsed as a URL again
-	forms,         // NFKC and best-fit conversion
+	compatible,    // NFKC conversion
+	bestFitted,    // best-fit conversion: a reader may do one and not the other
 	plus,          // + is a space to decoders made for forms
 	dropStream,    // name:x is a stream of name to NTFS
 	dropMarkers,   // (S(x)) carries a session to ASP.NET
