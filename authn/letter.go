@@ -146,15 +146,18 @@ func (r *resolution) tellOwner() error {
 // letter is what the person gets.
 func (r *resolution) letter(token Secret) Letter {
 	l := Letter{
-		ID: r.o.ID, Kind: r.o.Kind, To: r.o.Email, Name: r.user.Name, Login: r.user.Login(),
+		ID: r.o.ID, Kind: r.o.Kind, To: r.o.Email, Login: r.user.Login(), Username: r.user.Username,
 		When: r.o.CreatedAt, Where: r.o.ClientIP, Device: r.o.UserAgent, NewEmail: r.o.NewEmail,
+	}
+	if r.user.EmailVerified && r.user.Email == r.o.Email {
+		l.Name = r.user.Name
 	}
 	if r.o.Ticket == "" {
 		return l
 	}
 	l.Token, l.ExpiresAt = token, r.ticket.ExpiresAt
 	if p := r.ticket.Pending; p != nil {
-		l.Name, l.Login = p.Name, User{Username: p.Username, Email: p.Email}.Login()
+		l.Login = User{Username: p.Username, Email: p.Email}.Login()
 		l.Username, l.Where = p.Username, p.ClientIP
 	}
 	return l

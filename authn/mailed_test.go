@@ -104,7 +104,7 @@ func TestChangeEmail(t *testing.T) {
 	if err := m.ChangeEmail(ctx, id, password, "Ada@New.example", here); err != nil {
 		t.Fatal(err)
 	}
-	letters := m.wantMails(t, "verify_email ada@new.example", "email_changed "+adaMail)
+	letters := m.wantMails(t, "verify_change ada@new.example", "email_changed "+adaMail)
 	slices.SortFunc(letters, func(a, b authn.Letter) int { return strings.Compare(string(a.Kind), string(b.Kind)) })
 	if notice := letters[0]; notice.NewEmail != "ada@new.example" || notice.Token != "" {
 		t.Errorf("notice %+v, want it to name the new address and carry no token", notice)
@@ -136,7 +136,7 @@ func TestChangeEmailToATakenOne(t *testing.T) {
 	if err := m.ChangeEmail(ctx, id, password, "free@example.com", here); err != nil {
 		t.Fatal(err)
 	}
-	letters := m.wantMails(t, "verify_email free@example.com", "email_changed "+adaMail)
+	letters := m.wantMails(t, "verify_change free@example.com", "email_changed "+adaMail)
 	if _, _, err := m.CreateUser(ctx, authn.NewUser{Email: "free@example.com", Password: password, EmailVerified: true}, cli); err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestAdminSetsAnAddress(t *testing.T) {
 	if _, err := m.UpdateUser(ctx, u.ID, authn.UserChange{Email: ptr("ada@new.example")}, cli); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range m.wantMails(t, "email_changed "+adaMail, "verify_email ada@new.example") {
+	for _, l := range m.wantMails(t, "email_changed "+adaMail, "verify_change ada@new.example") {
 		if l.Token == "" {
 			continue
 		}
@@ -305,5 +305,41 @@ func TestAdminSetsAnAddress(t *testing.T) {
 	}
 	if err := m.ResetPassword(ctx, reset, nextPassword, here); !errors.Is(err, authn.ErrTicketInvalid) {
 		t.Errorf("a link sent to the address before: %v, want ErrTicketInvalid", err)
+	}
+}
+
+// TestNoStrangersWordsInOurMails: what somebody wants to be called is said in
+// no mail to an address that is not proven to be theirs, and a confirmation
+// says whose account it is and who asked.
+func TestNoStrangersWordsInOurMails(t *testing.T) {
+	m := newMailing(t, nil)
+	bait := "Ann, unlock your account at http://evil.example"
+	u, _, err := m.CreateUser(ctx, authn.NewUser{Email: "mallory@example.com", Name: bait, Password: password, EmailVerified: true}, cli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := m.identify(t, m.signIn(t, u.Email, authn.ModeToken))
+	if err := m.ChangeEmail(ctx, id, password, "ann@example.com", stranger); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range m.wantMails(t, "verify_change ann@example.com", "email_changed mallory@example.com") {
+		if l.To == u.Email && l.Name != bait {
+			t.Errorf("to the address that is proven: called %q", l.Name)
+		}
+		if l.To != u.Email && (l.Name != "" || l.Login != u.Email || l.Where != stranger.IP.String()) {
+			t.Errorf("to the address that is not: called %q, account %q, from %s", l.Name, l.Login, l.Where)
+		}
+	}
+	m.put(t, m.user(t, u.Email), func(u *authn.User) { u.EmailVerified = false })
+	if err := m.ResendVerification(ctx, u.Email, here); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.ForgotPassword(ctx, u.Email, here); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range m.wantMails(t, "verify_email "+u.Email, "reset_password "+u.Email) {
+		if l.Name != "" || l.Login != u.Email {
+			t.Errorf("%s: called %q, account %q", l.Kind, l.Name, l.Login)
+		}
 	}
 }

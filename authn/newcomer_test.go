@@ -16,7 +16,7 @@ func TestRegisterSendsAVerification(t *testing.T) {
 		t.Fatalf("registered %+v, %v; want signed in at once", in.User, err)
 	}
 	l := m.wantMails(t, "verify_email "+adaMail)[0]
-	if l.Name != "Ada L." || l.Login != "ada" || l.Token == "" || !l.ExpiresAt.Equal(start.Add(24*time.Hour)) ||
+	if l.Name != "" || l.Login != "ada" || l.Token == "" || !l.ExpiresAt.Equal(start.Add(24*time.Hour)) ||
 		l.Where != "192.0.2.1" || l.Device != "test" || !l.When.Equal(start) {
 		t.Errorf("letter %+v", l)
 	}
@@ -67,7 +67,7 @@ func TestRegistrationIsATicket(t *testing.T) {
 		t.Fatalf("register: %+v, %v; want Pending and nothing else", in, err)
 	}
 	l := m.wantMails(t, "verify_registration "+adaMail)[0]
-	if l.Name != "Ada L." || l.Login != "Ada" || l.Username != "Ada" || l.Where != "192.0.2.1" {
+	if l.Name != "" || l.Login != "Ada" || l.Username != "Ada" || l.Where != "192.0.2.1" {
 		t.Errorf("letter %+v", l)
 	}
 	if _, err := m.UserByLogin(ctx, adaMail); !errors.Is(err, authn.ErrNotFound) {

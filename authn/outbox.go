@@ -20,6 +20,7 @@ type MailKind string
 
 const (
 	MailVerifyEmail        MailKind = "verify_email"
+	MailVerifyChange       MailKind = "verify_change"
 	MailVerifyRegistration MailKind = "verify_registration"
 	MailResetPassword      MailKind = "reset_password"
 	MailInvitation         MailKind = "invitation"
@@ -76,11 +77,15 @@ type Letter struct {
 	Kind MailKind
 	To   string // one addr-spec
 
-	Name  string // what the person is called; "" if nobody knows
-	Login string // what they sign in with
+	// Name is what the person is called; "" if nobody knows, and wherever the
+	// address is not proven to be theirs: a stranger may have written it, and it
+	// would be his text in a mail of ours.
+	Name string
+	// Login is what they sign in with, for confirmations too: whose account it
+	// is. "" if it has neither username nor address.
+	Login string
 
-	// Username is what was chosen at registration, "" for none: for
-	// MailVerifyRegistration, whose reader is to see whose account it would be.
+	// Username is the account's, or what was chosen at registration; "" for none.
 	Username string
 
 	Token     Secret // for the link; "" in notices
@@ -154,6 +159,8 @@ func (k TicketKind) mail() MailKind {
 		return MailResetPassword
 	case TicketInvitation:
 		return MailInvitation
+	case TicketChangeEmail:
+		return MailVerifyChange
 	default:
 		return MailVerifyEmail
 	}

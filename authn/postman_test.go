@@ -131,7 +131,7 @@ func TestSentAgain(t *testing.T) {
 		t.Fatalf("%d attempts, want 6", len(letters))
 	}
 	for n, l := range letters {
-		if l.ID != letters[0].ID || l.Name != "Ada" || n > 0 && l.Token == letters[n-1].Token {
+		if l.ID != letters[0].ID || l.Login != adaMail || n > 0 && l.Token == letters[n-1].Token {
 			t.Errorf("attempt %d: %+v, want the same mail with a token of its own", n, l)
 		}
 		want := error(nil)

@@ -29,7 +29,7 @@ var tickets = []struct {
 		func(m mailing, _ testing.TB) error { return m.ForgotPassword(ctx, adaMail, here) }, useReset},
 	{"admin's reset", "reset_password", adaMail,
 		func(m mailing, t testing.TB) error { return m.AdminResetPassword(ctx, m.user(t, "ada").ID, cli) }, useReset},
-	{"change of email", "verify_email", "ada@new.example",
+	{"change of email", "verify_change", "ada@new.example",
 		func(m mailing, t testing.TB) error {
 			id := m.identify(t, m.signIn(t, "ada", authn.ModeToken))
 			return m.ChangeEmail(ctx, id, password, "ada@new.example", here)

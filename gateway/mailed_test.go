@@ -214,7 +214,7 @@ func TestChangeOfAddress(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.body, got, c.fields)
 		}
 	}
-	told := map[string]authn.MailKind{"bob@example.com": authn.MailAddressInUse, "ann@new.example": authn.MailVerifyEmail}
+	told := map[string]authn.MailKind{"bob@example.com": authn.MailAddressInUse, "ann@new.example": authn.MailVerifyChange}
 	for _, email := range []string{"bob@example.com", "ann@new.example"} { // taken and free alike
 		a := g.post("/auth/change-email", `{"current_password":"`+testPassword+`","email":"`+email+`"}`, me)
 		documented(t, "POST", "/change-email", a)
@@ -224,7 +224,7 @@ func TestChangeOfAddress(t *testing.T) {
 		g.mail(told[email], email, 0) // the next request replaces this one
 	}
 	g.mail(authn.MailEmailChanged, "ann@example.com", 0)
-	token := g.mail(authn.MailVerifyEmail, "ann@new.example", 0).Token.Reveal()
+	token := g.mail(authn.MailVerifyChange, "ann@new.example", 0).Token.Reveal()
 	if got := g.userOf(u.ID).Email; got != "ann@example.com" {
 		t.Errorf("before the link was used: got %s, want the old address", got)
 	}

@@ -201,7 +201,7 @@ func TestBrowserChangesPasswordAndAddress(t *testing.T) {
 	if a.Status != 200 || b.at != "/auth/account?notice=confirm_change" || !strings.Contains(a.Body, `role="status"`) {
 		t.Errorf("got %d at %s, want to be told:\n%s", a.Status, b.at, a.Body)
 	}
-	a = b.open("/auth/verify-email?token=" + g.mail(authn.MailVerifyEmail, "ann@new.example", 0).Token.Reveal())
+	a = b.open("/auth/verify-email?token=" + g.mail(authn.MailVerifyChange, "ann@new.example", 0).Token.Reveal())
 	b.submit("/auth/verify-email", "token", hidden(a.Body, "token"))
 	if got := g.userOf(u.ID); got.Email != "ann@new.example" || !got.EmailVerified {
 		t.Errorf("got %s, verified %v, want the new address, proven", got.Email, got.EmailVerified)

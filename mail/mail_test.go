@@ -246,6 +246,23 @@ func TestTemplates(t *testing.T) {
 			t.Errorf("the mail carries what somebody wants to be called:\n%s", m.Text)
 		}
 	}
+	for _, kind := range []string{"verify_email", "verify_change"} {
+		for login, want := range map[string]string{"mallory@evil.test": "the account mallory@evil.test", "": "an account without a username"} {
+			data.Login = login
+			m, _ := built.Render(kind, data)
+			for _, body := range []string{m.Text, strings.NewReplacer("<strong>", "", "</strong>", "").Replace(m.HTML)} {
+				body = strings.Join(strings.Fields(body), " ")
+				for _, want := range []string{want, "192.0.2.1", "do not confirm it", data.Link} {
+					if !strings.Contains(body, want) {
+						t.Errorf("%s for %q does not say %q:\n%s", kind, login, want, body)
+					}
+				}
+				if strings.Contains(body, "Ann") {
+					t.Errorf("%s carries what somebody wants to be called:\n%s", kind, body)
+				}
+			}
+		}
+	}
 
 	dir := t.TempDir()
 	write := func(name, content string) {

@@ -20,7 +20,8 @@ var builtIn embed.FS
 // Kinds are the mails there are. Each has templates KIND.txt, whose first line
 // is "Subject: ...", and KIND.html.
 var Kinds = []string{
-	"verify_email",        // prove the address of an account, or the one it is to have
+	"verify_email",        // prove the address of an account
+	"verify_change",       // prove the address an account is to have
 	"verify_registration", // prove an address before there is an account
 	"reset_password",      // a link that sets a new password
 	"invitation",          // an account was made for you: choose a password
@@ -32,9 +33,9 @@ var Kinds = []string{
 
 // Data is what a template may say.
 type Data struct {
-	Name     string // what the person is called; "" if nobody knows
-	Login    string // what they sign in with
-	Username string // what was chosen, "" for none: for verify_registration
+	Name     string // what the person is called; "" if nobody knows, or the address is not proven
+	Login    string // what they sign in with; "" for an account that has no name
+	Username string // the account's, or what was chosen at registration; "" for none
 	Link     string // what to open; "" in notices
 	Expires  string // when the link stops working, in words
 	Service  string // the public URL of the gateway

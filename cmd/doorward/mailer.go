@@ -80,7 +80,7 @@ func (m *mailer) Deliver(ctx context.Context, l authn.Letter) error {
 // page is where the link of a mail leads.
 func (m *mailer) page(k authn.MailKind) (string, error) {
 	switch k {
-	case authn.MailVerifyEmail, authn.MailVerifyRegistration:
+	case authn.MailVerifyEmail, authn.MailVerifyChange, authn.MailVerifyRegistration:
 		return m.verify, nil
 	case authn.MailResetPassword, authn.MailInvitation:
 		return m.reset, nil

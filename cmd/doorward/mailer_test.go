@@ -35,6 +35,7 @@ func TestDeliver(t *testing.T) {
 	when := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	for kind, want := range map[authn.MailKind]string{
 		authn.MailVerifyEmail:        "http://localhost:8080/auth/verify-email?token=t0k3n",
+		authn.MailVerifyChange:       "http://localhost:8080/auth/verify-email?token=t0k3n",
 		authn.MailVerifyRegistration: "http://localhost:8080/auth/verify-email?token=t0k3n",
 		authn.MailResetPassword:      "https://app.example.com/new-password?token=t0k3n",
 		authn.MailInvitation:         "https://app.example.com/new-password?token=t0k3n",
