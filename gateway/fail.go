@@ -96,13 +96,38 @@ func (s *Server) fail(w *answer, r *http.Request, err error) {
 	var form *formError
 	switch {
 	case errors.As(err, &form):
-		form.data.Problem = shapeProblem(f, x.requestID)
+		form.data.Problem = shapeProblem(f.spoken(), x.requestID)
 		writePage(w, f.status, form.page, form.data)
 	case namesHTML(r):
-		writePage(w, f.status, "problem", s.pageData(x, f.title).with(shapeProblem(f, x.requestID)))
+		writePage(w, f.status, "problem", s.pageData(x, f.title).with(shapeProblem(f.spoken(), x.requestID)))
 	default:
 		writeJSONAs(w, f.status, "application/problem+json", shapeProblem(f, x.requestID))
 	}
+}
+
+// spoken is the failure in words for a person.
+func (f failure) spoken() failure {
+	text, ok := spoken[f.code]
+	if !ok || f.detail != problemOf(f.code).detail { // said in particular, and so for whoever is there
+		return f
+	}
+	if f.after > 0 {
+		text += " Try again in " + inWords(f.after) + "."
+	}
+	f.detail = text
+	return f
+}
+
+// inWords is a wait as a person would say it, rounded up.
+func inWords(d time.Duration) string {
+	unit, n := "second", wholeSeconds(d)
+	if n >= 90 {
+		unit, n = "minute", (n+59)/60
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return strconv.Itoa(n) + " " + unit
 }
 
 // headFailure writes the headers of a failure; the header Doorward is put on

@@ -55,6 +55,20 @@ var problems = []problem{
 	{"UPSTREAM_TIMEOUT", 504, "Backend too slow", "The application behind this gateway took too long. Try again later."},
 }
 
+// spoken is what a page says to a person where the table's words are for
+// programs. How long to wait is added to it.
+var spoken = map[Code]string{
+	"INVALID_INPUT":          "Please correct what is listed here.",
+	"METHOD_NOT_ALLOWED":     "This address cannot be used that way. Go back and try again.",
+	"BODY_TOO_LARGE":         "That is more than fits. Shorten it and try again.",
+	"UNSUPPORTED_MEDIA_TYPE": "Use the form of this page.",
+	"TOO_MANY_ATTEMPTS":      "That were too many attempts.",
+	"RATE_LIMITED":           "That were too many requests.",
+	"OVERLOADED":             "Many people are signing in just now.",
+	"TOKEN_EXPIRED":          "Sign in again.",
+	"CROSS_ORIGIN":           "This came from another site. Open the page here and try again.",
+}
+
 // causes says which code an error of authn becomes. Every exported error of
 // authn has a row.
 var causes = []struct {
