@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log"
-	"mime"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -303,9 +302,11 @@ func (t *tunnel) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
+// isEventStream looks at the media type alone; its parameters are not parsed,
+// since every answer passes here.
 func isEventStream(h http.Header) bool {
-	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	return kind == "text/event-stream"
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
 }
 
 // silent drops what ReverseProxy would log: the error itself comes back to us.
