@@ -126,9 +126,11 @@ func (s *Service) provenBy(tx Tx, u User, a Actor, now time.Time) error {
 // one it is to move to, or that of an account that comes to exist by it. It
 // signs nobody in.
 //
-// A password, "" for none given, shows that whoever confirms a registration is
-// who asked for it; it must be the one chosen then. Without it the token alone
-// decides. Other tickets take no notice of it.
+// A password, "" for none given, shows that whoever confirms is whose account
+// it is: it must be the account's, or the one chosen at registration. Without it
+// the token alone decides, and the caller has to know otherwise that the owner
+// of the address does not confirm what a stranger asked for. An account without
+// a password takes no notice of it.
 //
 // ErrTicketInvalid; InputError (password incorrect, and a few of them make the
 // ticket void), ErrOverloaded (in a RetryError); ErrEmailTaken and
@@ -137,7 +139,7 @@ func (s *Service) VerifyEmail(ctx context.Context, token, password Secret, c Cli
 	shown := ""
 	if password != "" {
 		if shown, err = s.showPassword(ctx, token, password); err != nil {
-			return User{}, fmt.Errorf("confirm a registration: %w", err)
+			return User{}, fmt.Errorf("confirm an address: %w", err)
 		}
 	}
 	now := s.deps.Now()

@@ -136,44 +136,60 @@ func newRegistration(id string, o Outgoing, now time.Time) Ticket {
 	}
 }
 
-// TicketFor says what kind of address a token proves, and for a registration
-// the username that was chosen, "" if none was. It uses nothing up.
+// Purpose is what a token that proves an address is for.
+type Purpose struct {
+	Kind    TicketKind
+	User    string // whose account; "" for a registration
+	Account string // what it is called: the username, else the address it has; of a registration the username or ""
+
+	// Password says that the account has one, by which whoever confirms can show
+	// that the account is theirs. An invited one has none yet.
+	Password bool
+}
+
+// TicketFor says what a token that proves an address is for. It uses nothing up.
 // ErrTicketInvalid.
-func (s *Service) TicketFor(ctx context.Context, token Secret) (k TicketKind, username string, err error) {
+func (s *Service) TicketFor(ctx context.Context, token Secret) (p Purpose, err error) {
 	now := s.deps.Now()
 	err = s.deps.Store.View(ctx, func(tx Tx) error {
 		t, err := findTicket(tx, token, now, addressTickets...)
 		if err != nil {
 			return err
 		}
-		if k = t.Kind; t.Pending != nil {
-			username = t.Pending.Username
+		if t.Kind == TicketRegistration {
+			p = Purpose{Kind: t.Kind, Account: t.Pending.Username, Password: true}
+			return nil
 		}
-		return nil
+		u, err := ticketUser(tx, t)
+		p = Purpose{Kind: t.Kind, User: u.ID, Account: u.Login(), Password: u.PasswordHash != ""}
+		return err
 	})
-	return k, username, err
+	if err != nil {
+		return Purpose{}, err
+	}
+	return p, nil
 }
 
-// showPassword checks that whoever confirms a registration knows the password
-// that was chosen for it, and returns what the password was checked against.
-// Other tickets have none: it returns "". A wrong one counts, and the last that
-// may be wrong makes the ticket void.
+// showPassword checks that whoever confirms an address knows the password of
+// the account, or the one chosen for a registration, and returns what it was
+// checked against: "" for an account that has none. A wrong one counts, and the
+// last that may be wrong makes the ticket void.
 func (s *Service) showPassword(ctx context.Context, token, password Secret) (hash string, err error) {
 	var e InputError
 	checkTypedPassword(&e, "password", password)
 	if err := e.OrNil(); err != nil {
 		return "", err
 	}
-	t, err := s.takeTry(ctx, token)
-	if err != nil || t.Kind != TicketRegistration {
+	t, hash, err := s.takeTry(ctx, token)
+	if err != nil || hash == "" {
 		return "", err
 	}
-	v, err := s.passwords.check(ctx, t.Pending.PasswordHash, password)
+	v, err := s.passwords.check(ctx, hash, password)
 	if err != nil {
 		return "", errors.Join(err, s.giveTryBack(ctx, t.ID))
 	}
 	if v.right {
-		return t.Pending.PasswordHash, nil
+		return hash, nil
 	}
 	if t.Tries >= maxPasswordTries {
 		err := s.deps.Store.Update(ctx, func(tx Tx) error { return tx.DeleteTicket(t.ID) })
@@ -181,18 +197,30 @@ func (s *Service) showPassword(ctx context.Context, token, password Secret) (has
 			return "", err
 		}
 	}
-	e.Add("password", "incorrect", "this is not the password that was chosen for this account")
+	e.Add("password", "incorrect", "this is not the password of this account")
 	return "", e.OrNil()
 }
 
 // takeTry counts a password before it is looked at, or any number of them could
-// be tried at once.
-func (s *Service) takeTry(ctx context.Context, token Secret) (t Ticket, err error) {
+// be tried at once. hash is what it is to be held against, "" for nothing.
+func (s *Service) takeTry(ctx context.Context, token Secret) (t Ticket, hash string, err error) {
 	now := s.deps.Now()
 	err = s.deps.Store.Update(ctx, func(tx Tx) error {
 		t, err = findTicket(tx, token, now, addressTickets...)
-		if err != nil || t.Kind != TicketRegistration {
+		if err != nil {
 			return err
+		}
+		if t.Kind == TicketRegistration {
+			hash = t.Pending.PasswordHash
+		} else {
+			u, err := ticketUser(tx, t)
+			if err != nil {
+				return err
+			}
+			hash = u.PasswordHash
+		}
+		if hash == "" {
+			return nil
 		}
 		if t.Tries >= maxPasswordTries { // the last are being looked at
 			return ErrTicketInvalid
@@ -200,7 +228,7 @@ func (s *Service) takeTry(ctx context.Context, token Secret) (t Ticket, err erro
 		t.Tries++
 		return tx.PutTicket(t)
 	})
-	return t, err
+	return t, hash, err
 }
 
 // giveTryBack is for a password that was not looked at after all.

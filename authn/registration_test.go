@@ -81,9 +81,9 @@ func TestBlindConfirmationOfAStrangersRegistration(t *testing.T) {
 	m := newMailing(t, required)
 	hers := m.registered(t, "ada", password, here)
 	his := m.registered(t, "mallory", strangersPassword, stranger)
-	kind, username, err := m.TicketFor(ctx, his.Token)
-	if kind != authn.TicketRegistration || username != "mallory" || err != nil {
-		t.Errorf("what the page is told: %s, %q, %v; want a registration, of mallory", kind, username, err)
+	p, err := m.TicketFor(ctx, his.Token)
+	if want := (authn.Purpose{Kind: authn.TicketRegistration, Account: "mallory", Password: true}); p != want || err != nil {
+		t.Errorf("what the page is told: %+v, %v; want %+v", p, err, want)
 	}
 	if _, err := m.VerifyEmail(ctx, his.Token, password, here); codes(err) != "password incorrect" {
 		t.Errorf("her password for his account: %v, want password incorrect", err)
@@ -188,16 +188,65 @@ func TestOneWinnerWithThePassword(t *testing.T) {
 	}
 }
 
-// TestOtherLinksNeedNoPassword, and take no notice of one.
-func TestOtherLinksNeedNoPassword(t *testing.T) {
+// TestConfirmingWithTheAccountsPassword: a link that proves the address of an
+// account, or moves it, says whose it is and holds a password that is given
+// against the account's; a few wrong ones make it void. The token alone will do.
+func TestConfirmingWithTheAccountsPassword(t *testing.T) {
 	m := newMailing(t, nil)
 	if _, err := m.Register(ctx, authn.Registration{Username: "ada", Email: adaMail, Password: password}, here); err != nil {
 		t.Fatal(err)
 	}
+	proof := m.token(t, "verify_email", adaMail)
+	ada := m.user(t, "ada")
+	move := func() authn.Secret {
+		t.Helper()
+		if err := m.ChangeEmail(ctx, m.identify(t, m.signIn(t, "ada", authn.ModeToken)), password, "new@example.com", here); err != nil {
+			t.Fatal(err)
+		}
+		return m.newest(t, "verify_change", "new@example.com")
+	}
+	for kind, token := range map[authn.TicketKind]authn.Secret{authn.TicketVerifyEmail: proof, authn.TicketChangeEmail: move()} {
+		p, err := m.TicketFor(ctx, token)
+		if want := (authn.Purpose{Kind: kind, User: ada.ID, Account: "ada", Password: true}); p != want || err != nil {
+			t.Errorf("%+v, %v; want %+v", p, err, want)
+		}
+		for range 5 {
+			if _, err := m.VerifyEmail(ctx, token, nextPassword, here); codes(err) != "password incorrect" {
+				t.Errorf("%s: another password: %v, want password incorrect", kind, err)
+			}
+		}
+		if _, err := m.VerifyEmail(ctx, token, password, here); !errors.Is(err, authn.ErrTicketInvalid) {
+			t.Errorf("%s: after five: %v, want ErrTicketInvalid", kind, err)
+		}
+	}
+	if u := m.user(t, "ada"); u.Email != adaMail || u.EmailVerified {
+		t.Fatalf("%s, verified %v; want nothing to have happened", u.Email, u.EmailVerified)
+	}
+	if err := m.ResendVerification(ctx, adaMail, here); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := m.VerifyEmail(ctx, m.token(t, "verify_email", adaMail), password, here); err != nil || !u.EmailVerified {
+		t.Errorf("with the password: %+v, %v", u, err)
+	}
+	if u, err := m.VerifyEmail(ctx, move(), "", here); err != nil || u.Email != "new@example.com" {
+		t.Errorf("the token alone: %+v, %v", u, err)
+	}
+}
+
+// TestConfirmingWithoutAPassword: an invited account has none to show.
+func TestConfirmingWithoutAPassword(t *testing.T) {
+	m := newMailing(t, nil)
+	if _, _, err := m.CreateUser(ctx, authn.NewUser{Email: adaMail}, cli); err != nil {
+		t.Fatal(err)
+	}
+	m.arrived(t)
+	if err := m.ResendVerification(ctx, adaMail, here); err != nil {
+		t.Fatal(err)
+	}
 	token := m.token(t, "verify_email", adaMail)
 	before := m.hashes()
-	if kind, username, err := m.TicketFor(ctx, token); kind != authn.TicketVerifyEmail || username != "" || err != nil {
-		t.Errorf("%s, %q, %v; want verify_email", kind, username, err)
+	if p, err := m.TicketFor(ctx, token); p.Account != adaMail || p.Password || err != nil {
+		t.Errorf("%+v, %v; want no password to be asked for", p, err)
 	}
 	if u, err := m.VerifyEmail(ctx, token, "anything", here); err != nil || !u.EmailVerified || m.hashes() != before {
 		t.Errorf("%+v, %v with %d hashes; want it proven with none", u, err, m.hashes()-before)
@@ -206,7 +255,7 @@ func TestOtherLinksNeedNoPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, token := range []authn.Secret{token, m.token(t, "reset_password", adaMail), "", "x"} {
-		if _, _, err := m.TicketFor(ctx, token); !errors.Is(err, authn.ErrTicketInvalid) {
+		if _, err := m.TicketFor(ctx, token); !errors.Is(err, authn.ErrTicketInvalid) {
 			t.Errorf("a token that proves no address: %v, want ErrTicketInvalid", err)
 		}
 	}
@@ -259,7 +308,7 @@ func TestResendIsForTheNewestRegistration(t *testing.T) {
 	if got, want := m.usernames(t), []string{"ada", "ada2", "mallory"}; !slices.Equal(got, want) {
 		t.Errorf("registrations %q, want %q", got, want)
 	}
-	if _, _, err := m.TicketFor(ctx, his.Token); !errors.Is(err, authn.ErrTicketInvalid) {
+	if _, err := m.TicketFor(ctx, his.Token); !errors.Is(err, authn.ErrTicketInvalid) {
 		t.Errorf("the link before, of the same registration: %v, want ErrTicketInvalid", err)
 	}
 }

@@ -27,7 +27,7 @@ type Ticket struct {
 	Hashes [][]byte
 
 	Pending *PendingUser // of a registration; nil otherwise
-	Tries   int          // passwords presented to confirm it; see showPassword
+	Tries   int          // passwords presented to confirm an address; see showPassword
 
 	CreatedAt time.Time // of a registration: when it was asked for
 	ExpiresAt time.Time

@@ -65,8 +65,8 @@ func (s *Server) resetPassword(w *answer, r *http.Request) error {
 	return noContent(w)
 }
 
-// verifyEmail proves an address with the token of a mail. For a registration
-// the password, if one is sent, must be the one that was chosen.
+// verifyEmail proves an address with the token of a mail. The password, if one
+// is sent, must be the account's, or the one chosen at registration.
 func (s *Server) verifyEmail(w *answer, r *http.Request) error {
 	var body struct {
 		Token    authn.Secret `json:"token"`

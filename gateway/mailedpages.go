@@ -42,19 +42,35 @@ const (
 )
 
 // verifyPage is where the links of verification mails lead. Without a token it
-// offers to send another mail. For a registration it says whose account it
-// would be and asks for the password that was chosen: with a click alone people
-// would confirm what a stranger has asked for under their address.
+// offers to send another mail. It says whose account is confirmed, or would come
+// to be, and asks for its password unless the browser is signed in to it: with a
+// click alone people would confirm what a stranger has asked for under their
+// address.
 func (s *Server) verifyPage(w *answer, r *http.Request) error {
-	return s.ticketPage(w, r, "verify", verifyTitle, s.showRegistration)
+	return s.ticketPage(w, r, "verify", verifyTitle, s.showPurpose)
 }
 
-// showRegistration puts on the page what its token confirms, if that is a
-// registration.
-func (s *Server) showRegistration(ctx context.Context, data *pageData) error {
-	kind, username, err := s.Authn.TicketFor(ctx, authn.Secret(data.Ticket))
-	data.Registration, data.Username = kind == authn.TicketRegistration, username
-	return err
+// showPurpose puts on the page what its token confirms.
+func (s *Server) showPurpose(r *http.Request, data *pageData) error {
+	p, err := s.Authn.TicketFor(r.Context(), authn.Secret(data.Ticket))
+	if err != nil {
+		return err
+	}
+	data.Registration, data.Moves = p.Kind == authn.TicketRegistration, p.Kind == authn.TicketChangeEmail
+	data.Account, data.AskPassword = p.Account, p.Password && !s.signedInAs(r, p.User)
+	return nil
+}
+
+// signedInAs reports whether the browser holds a session of the user, and the
+// request is no other site's doing. Who cannot be told is not.
+func (s *Server) signedInAs(r *http.Request, user string) bool {
+	x := exchangeOf(r)
+	cred := authn.Credential{Cookies: s.cookieValues(r, x.live.cookies.session)}
+	if user == "" || len(cred.Cookies) == 0 || s.crossOrigin(r, x) != nil {
+		return false
+	}
+	id, err := s.Authn.Identify(r.Context(), cred)
+	return err == nil && id.User.ID == user
 }
 
 // resetPage is where the links of reset mails and invitations lead.
@@ -65,7 +81,7 @@ func (s *Server) resetPage(w *answer, r *http.Request) error {
 // ticketPage shows the page with the token that the browser keeps for it, or
 // has the browser keep the one in the address. show, nil for nothing, adds what
 // the token is for.
-func (s *Server) ticketPage(w *answer, r *http.Request, page, title string, show func(context.Context, *pageData) error) error {
+func (s *Server) ticketPage(w *answer, r *http.Request, page, title string, show func(*http.Request, *pageData) error) error {
 	x := exchangeOf(r)
 	query := r.URL.Query()
 	if query.Has("token") {
@@ -84,7 +100,7 @@ func (s *Server) ticketPage(w *answer, r *http.Request, page, title string, show
 		}
 	}
 	if data.Ticket != "" && data.Notice == "" && show != nil {
-		if err := show(r.Context(), &data); err != nil {
+		if err := show(r, &data); err != nil {
 			return s.ticketError(w, x, err, page, data)
 		}
 	}
@@ -106,10 +122,10 @@ func (s *Server) verifyForm(w *answer, r *http.Request) error {
 	data := s.pageData(x, verifyTitle)
 	data.Ticket = form.Get("token")
 	if err = require(err, field{"token", data.Ticket}); err == nil {
-		err = s.showRegistration(r.Context(), &data)
+		err = s.showPurpose(r, &data)
 	}
 	password := form.Get("password")
-	if err == nil && data.Registration {
+	if err == nil && data.AskPassword {
 		err = require(nil, field{"password", password})
 	}
 	if err == nil {

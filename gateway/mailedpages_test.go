@@ -42,7 +42,7 @@ func TestOpeningALinkUsesNothingUp(t *testing.T) {
 	if b.at != "/auth/verify-email" || hidden(a.Body, "token") != token || strings.Contains(a.Body, "<script") {
 		t.Fatalf("at %s, want a page with the token in a form:\n%s", b.at, a.Body)
 	}
-	a = b.submit("/auth/verify-email", "token", hidden(a.Body, "token"))
+	a = b.submit("/auth/verify-email", "token", hidden(a.Body, "token"), "password", testPassword)
 	if a.Status != 200 || b.at != "/auth/verify-email?notice=address_confirmed" || !strings.Contains(a.Body, "confirmed") {
 		t.Errorf("got %d at %s, want to be told:\n%s", a.Status, b.at, a.Body)
 	}
@@ -180,6 +180,50 @@ func TestBlindConfirmationOfAStrangersRegistration(t *testing.T) {
 		t.Errorf("its link: got %d %s, want another mail offered:\n%s", a.Status, a.code(), a.Body)
 	}
 	wantProblem(t, g.login("mallory", "token"), 401, "INVALID_CREDENTIALS")
+}
+
+// Who follows the mail of a stranger's change of address, and clicks through,
+// gives his account no address of hers: not signed out, not signed in to her
+// own account, not by another site's form.
+func TestBlindConfirmationOfAStrangersMove(t *testing.T) {
+	g := newMailGateway(t, nil, proveAddresses)
+	mallory := g.member("", "mallory@evil.example", true)
+	g.member("ann", "ann@example.com", true)
+	cookie := "Cookie: " + g.live.Load().cookies.session + "=" + g.signIn("mallory@evil.example", authn.ModeSessionCookie).Cookie.Reveal()
+	a := g.post("/auth/change-email", `{"current_password":"`+testPassword+`","email":"ann@new.example"}`, cookie, "Sec-Fetch-Site: same-origin")
+	if a.Status != 202 {
+		t.Fatalf("got %d %s", a.Status, a.Body)
+	}
+	link := "/auth/verify-email?token=" + g.mail(authn.MailVerifyChange, "ann@new.example", 0).Token.Reveal()
+	unmoved := func(how string) {
+		t.Helper()
+		if got := g.userOf(mallory.ID).Email; got != mallory.Email {
+			t.Fatalf("%s: his account is at %s", how, got)
+		}
+	}
+	b := g.browser()
+	for _, how := range []string{"signed out", "signed in to her own account"} {
+		a = b.open(link)
+		if !strings.Contains(a.Body, "<strong>mallory@evil.example</strong>") || !strings.Contains(a.Body, `name="password" type="password"`) {
+			t.Errorf("%s: the page does not say whose account it is and ask for its password:\n%s", how, a.Body)
+		}
+		token := hidden(a.Body, "token")
+		if a = b.submit("/auth/verify-email", "token", token); a.Status != 400 || a.code() != "INVALID_INPUT" || hidden(a.Body, "token") != token {
+			t.Errorf("%s: got %d %s, want the page again", how, a.Status, a.code())
+		}
+		if a = b.submit("/auth/verify-email", "token", token, "password", nextPassword); a.Status != 400 || a.code() != "INVALID_INPUT" {
+			t.Errorf("%s, another password: got %d %s", how, a.Status, a.code())
+		}
+		unmoved(how)
+		b.submit("/auth/login", "login", "ann", "password", testPassword, "return_to", "/x")
+	}
+	token := strings.TrimPrefix(link, "/auth/verify-email?token=")
+	a = g.do("POST", "/auth/verify-email", "token="+token, "Content-Type: application/x-www-form-urlencoded", cookie, "Sec-Fetch-Site: cross-site")
+	unmoved("another site's form")
+	a = g.do("POST", "/auth/verify-email", "token="+token, "Content-Type: application/x-www-form-urlencoded", cookie, "Sec-Fetch-Site: same-origin")
+	if got := g.userOf(mallory.ID).Email; got != "ann@new.example" {
+		t.Errorf("signed in to the account itself: %d %s, it is at %s", a.Status, a.Body, got)
+	}
 }
 
 func TestBrowserChangesPasswordAndAddress(t *testing.T) {

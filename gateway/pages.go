@@ -39,7 +39,11 @@ type pageData struct {
 	Notice string // one of notices
 	Ticket string // the token of a mail's link
 
-	Registration bool // is what the ticket confirms, of Username if one was chosen
+	// What the ticket of a verification mail confirms.
+	Registration bool
+	Moves        bool   // an account moves to the address
+	Account      string // whose it is or would be; "" for no username
+	AskPassword  bool   // who confirms is to show that the account is theirs
 
 	User     *userJSON
 	Sessions []sessionJSON
