@@ -295,7 +295,7 @@ func TestAdminSetsAnAddress(t *testing.T) {
 	if _, err := m.UpdateUser(ctx, u.ID, authn.UserChange{Email: ptr("ada@new.example")}, cli); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range m.wantMails(t, "email_changed "+adaMail, "verify_change ada@new.example") {
+	for _, l := range m.wantMails(t, "email_changed "+adaMail, "verify_email ada@new.example") {
 		if l.Token == "" {
 			continue
 		}
