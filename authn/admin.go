@@ -247,7 +247,8 @@ func (s *Service) emailIsNew(tx Tx, before, after User, a Actor, now time.Time) 
 }
 
 // keepAnAdmin refuses a change, already written to tx, that took away the last
-// active admin. Transactions come one after the other, so of two admins who
+// active admin who has a password: one who was invited may never come.
+// Transactions come one after the other, so of two admins who
 // demote each other at once, the second is refused.
 func (s *Service) keepAnAdmin(tx Tx, before, after User) error {
 	role := s.deps.Config.Accounts.AdminRole
@@ -256,10 +257,37 @@ func (s *Service) keepAnAdmin(tx Tx, before, after User) error {
 		return nil
 	}
 	left, err := tx.CountActive(role, 1)
-	if err == nil && left == 0 {
-		err = ErrLastAdmin
+	if err != nil {
+		return err
 	}
-	return err
+	if left == 0 {
+		return ErrLastAdmin
+	}
+	if before.PasswordHash == "" {
+		return nil // nobody who could sign in is lost
+	}
+	return adminCanSignIn(tx, role)
+}
+
+// adminCanSignIn is ErrLastAdmin unless an active user with the role has a
+// password. The first page nearly always answers: admins are few.
+func adminCanSignIn(tx Tx, role string) error {
+	const page = 100
+	active := true
+	q := UserQuery{Role: role, Active: &active, Limit: page}
+	for {
+		found, err := tx.Users(q)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(found.Users, func(u User) bool { return u.PasswordHash != "" }) {
+			return nil
+		}
+		if len(found.Users) < page {
+			return ErrLastAdmin
+		}
+		q.After = found.Users[page-1].ID
+	}
 }
 
 // SetPassword sets a password for someone else (a made one, returned, if next

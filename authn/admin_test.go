@@ -151,6 +151,40 @@ func TestUpdateUserRefusals(t *testing.T) {
 	}
 }
 
+// TestInvitedAdminIsNoneYet: the last admin who can sign in stays until one who
+// was invited has set a password, and an invitation can be taken back.
+func TestInvitedAdminIsNoneYet(t *testing.T) {
+	m := newMailing(t, nil)
+	ada := m.newUser(t, "ada", "admin")
+	bob, _, err := m.CreateUser(ctx, authn.NewUser{Email: "bob@example.com", Roles: []string{"admin"}}, cli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eve, _, err := m.CreateUser(ctx, authn.NewUser{Email: "eve@example.com", Roles: []string{"admin"}}, cli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := map[string]func() error{
+		"demote":  func() error { return second(m.UpdateUser(ctx, ada.ID, authn.UserChange{Roles: &[]string{}}, cli)) },
+		"disable": func() error { return second(m.UpdateUser(ctx, ada.ID, authn.UserChange{Active: ptr(false)}, cli)) },
+		"delete":  func() error { return m.DeleteUser(ctx, ada.ID, cli) },
+	}
+	for name, act := range ways {
+		if err := act(); !errors.Is(err, authn.ErrLastAdmin) {
+			t.Errorf("%s: %v, want ErrLastAdmin", name, err)
+		}
+	}
+	if err := m.DeleteUser(ctx, eve.ID, cli); err != nil {
+		t.Errorf("taking an invitation back: %v", err)
+	}
+	if err := second(m.SetPassword(ctx, bob.ID, nextPassword, cli)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ways["demote"](); err != nil {
+		t.Errorf("with another who can sign in: %v", err)
+	}
+}
+
 // TestTwoAdminsDemoteEachOther: whatever they do to each other at once, one
 // stays.
 func TestTwoAdminsDemoteEachOther(t *testing.T) {
