@@ -133,7 +133,8 @@ func (s *Service) provenBy(tx Tx, u User, a Actor, now time.Time) error {
 // a password takes no notice of it.
 //
 // ErrTicketInvalid; InputError (password incorrect, and a few of them make the
-// ticket void), ErrOverloaded (in a RetryError); ErrEmailTaken and
+// ticket void), ErrOverloaded (in a RetryError); ErrRegistrationClosed if it has
+// been closed since an account was asked for; ErrEmailTaken and
 // ErrUsernameTaken if somebody else has come to have the name since.
 func (s *Service) VerifyEmail(ctx context.Context, token, password Secret, c Client) (u User, err error) {
 	shown := ""
@@ -172,6 +173,9 @@ func (s *Service) VerifyEmail(ctx context.Context, token, password Secret, c Cli
 // admitNewcomer makes the account somebody asked for and proved the address of.
 // What else was asked for with the address has come to nothing.
 func (s *Service) admitNewcomer(tx Tx, p PendingUser, id string, c Client, now time.Time) (User, error) {
+	if s.deps.Config.Accounts.Registration != "open" {
+		return User{}, ErrRegistrationClosed
+	}
 	if err := ownNameFree(tx, p.Name, ""); errors.As(err, new(*InputError)) {
 		p.Name = "" // it has become somebody's username since
 	} else if err != nil {

@@ -147,6 +147,30 @@ func (f *fixture) user(t testing.TB, login string) authn.User {
 	return u
 }
 
+// TestRegistrationClosedMeanwhile: who asked for an account before gets none
+// after, and the link is good again once it is open again.
+func TestRegistrationClosedMeanwhile(t *testing.T) {
+	st := newStore(t)
+	m := newMailingOn(t, st, required)
+	m.register(t, "ada", password, here)
+	token := m.token(t, "verify_registration", adaMail)
+	closed := newMailingOn(t, st, func(d *authn.Deps) {
+		required(d)
+		d.Config.Accounts.Registration = "closed"
+	})
+	for _, shown := range []authn.Secret{"", password} {
+		if _, err := closed.VerifyEmail(ctx, token, shown, here); !errors.Is(err, authn.ErrRegistrationClosed) {
+			t.Errorf("confirmed after it was closed: %v, want ErrRegistrationClosed", err)
+		}
+	}
+	if _, err := closed.UserByLogin(ctx, adaMail); !errors.Is(err, authn.ErrNotFound) {
+		t.Errorf("there is an account: %v", err)
+	}
+	if _, err := m.VerifyEmail(ctx, token, password, here); err != nil {
+		t.Errorf("open again: %v", err)
+	}
+}
+
 // TestNamesTakenMeanwhile: who proves an address second is told what is taken,
 // and has nothing of somebody else's.
 func TestNamesTakenMeanwhile(t *testing.T) {
