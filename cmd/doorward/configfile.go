@@ -44,8 +44,12 @@ func (d *document) parse(data []byte) *yaml.Node {
 		}
 		return nil
 	}
-	if err := in.Decode(&more); !errors.Is(err, io.EOF) {
+	switch err := in.Decode(&more); {
+	case err == nil:
 		d.add("", more.Line, "holds more than one YAML document: keep one and remove the line ---")
+	case !errors.Is(err, io.EOF): // what follows the document is no other document either
+		d.syntax(data, err)
+		return nil
 	}
 	return doc.Content[0]
 }

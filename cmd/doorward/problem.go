@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // problem is one thing wrong with the configuration: where, and what to write
@@ -94,9 +95,20 @@ func (p problem) in(file string) string {
 		place = fmt.Sprintf("%s:%d", file, p.origin.line)
 	}
 	if p.path == "" {
-		return place + ": " + p.message
+		return visible(place + ": " + p.message)
 	}
-	return place + ": " + p.path + ": " + p.message
+	return visible(place + ": " + p.path + ": " + p.message)
+}
+
+// visible is a line that stays one and moves no cursor: keys and values of a
+// file are quoted in it, and YAML can write any character.
+func visible(line string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, line)
 }
 
 // missingFile says why the file could not be read and what to do about it.
