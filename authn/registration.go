@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,38 +33,49 @@ func registrationsOf(tx Tx, email string) ([]Ticket, error) {
 }
 
 // makeRoom removes what is too many for one more registration to stand beside
-// the others of its address.
-func makeRoom(tx Tx, t Ticket) error {
+// the others of its address, and reports whether it may. One whose mail is
+// withheld gives way to those whose mails were sent.
+func makeRoom(tx Tx, t Ticket, withheld bool) (bool, error) {
 	held, err := registrationsOf(tx, t.Email)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for len(held) >= maxRegistrations {
-		i := leastMissed(held, t.Pending.network())
-		if err := tx.DeleteTicket(held[i].ID); err != nil {
-			return err
+		victim := leastMissed(held, t, withheld)
+		if victim.ID == t.ID {
+			return false, nil
 		}
-		held = slices.Delete(held, i, i+1)
+		if err := tx.DeleteTicket(victim.ID); err != nil {
+			return false, err
+		}
+		held = slices.DeleteFunc(held, func(h Ticket) bool { return h.ID == victim.ID })
 	}
-	return nil
+	return true, nil
 }
 
-// leastMissed is the oldest registration of the network that has the most of
-// them, the newcomer's counted: whoever floods an address pushes out his own,
-// not its owner's.
-func leastMissed(held []Ticket, newcomer string) int {
-	count := map[string]int{newcomer: 1}
+// leastMissed is the registration to go: one whose mail was withheld if there is
+// any, and of these the newest of the network that has the most of them, the
+// newcomer's counted. Whoever floods an address pushes out his own, not its
+// owner's, and not what was mailed with what was not. A newcomer that is
+// withheld can be the one.
+func leastMissed(held []Ticket, newcomer Ticket, withheld bool) Ticket {
+	count := map[string]int{newcomer.Pending.network(): 1}
 	for _, t := range held {
 		count[t.Pending.network()]++
 	}
-	least := 0
-	for i, t := range held {
-		a, b := count[t.Pending.network()], count[held[least].Pending.network()]
-		if a > b || a == b && byAge(t, held[least]) < 0 {
-			least = i
-		}
+	at := slices.DeleteFunc(slices.Clone(held), func(t Ticket) bool { return len(t.Hashes) > 0 })
+	if withheld {
+		at = append(at, newcomer)
 	}
-	return least
+	if len(at) == 0 {
+		at = held
+	}
+	return slices.MaxFunc(at, func(a, b Ticket) int {
+		if n := cmp.Compare(count[a.Pending.network()], count[b.Pending.network()]); n != 0 {
+			return n
+		}
+		return byAge(a, b)
+	})
 }
 
 // byAge orders tickets by when they were asked for.
@@ -114,7 +126,14 @@ func (s *Service) withhold(ctx context.Context, o Outgoing, now time.Time) error
 	err := s.deps.Store.Update(ctx, func(tx Tx) error {
 		switch err := tx.NamesFree("", o.Email); {
 		case err == nil:
-			if err := issueTicket(tx, t); err != nil {
+			room, err := makeRoom(tx, t, true)
+			if err != nil {
+				return err
+			}
+			if room {
+				err = tx.PutTicket(t)
+			}
+			if err != nil {
 				return err
 			}
 		case !errors.Is(err, ErrEmailTaken): // it can come to nothing

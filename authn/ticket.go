@@ -129,7 +129,7 @@ func (t *Ticket) admit(token Secret, now time.Time) {
 func issueTicket(tx Tx, t Ticket) error {
 	var err error
 	if t.Kind == TicketRegistration {
-		err = makeRoom(tx, t)
+		_, err = makeRoom(tx, t, false) // what is mailed has room
 	} else {
 		err = voidTickets(tx, t.Subject(), t.Kind)
 	}
