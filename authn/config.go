@@ -24,8 +24,8 @@ type MailConfig struct {
 	Limit      MailLimit // limits.mail
 }
 
-// MailLimit is how many mails one address may get because somebody asked for
-// them. The zero value is no limit.
+// MailLimit is how many mails of a kind one address may get because somebody
+// asked for them. The zero value is no limit.
 type MailLimit struct {
 	N   int
 	Per time.Duration
