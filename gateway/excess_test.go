@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestExcessIsAnsweredAndHarmsNobody: too much of anything is refused before it
+// costs, and who asks for little meanwhile is served.
+func TestExcessIsAnsweredAndHarmsNobody(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", signedin)))
+	ann := g.person(t, "ann", "user")
+	for _, c := range []struct{ name, body string }{
+		{"a password of a megabyte", `{"login":"ann","password":"` + strings.Repeat("x", 1<<20) + `"}`},
+		{"deep JSON", `{"login":` + strings.Repeat("[", 1<<20)},
+		{"wide JSON", "{" + strings.Repeat(`"a":1,`, 1<<18) + `"login":"ann"}`},
+		{"deep JSON within the bound", `{"login":` + strings.Repeat("[", 8000)},
+		{"wide JSON within the bound", "{" + strings.Repeat(`"a":1,`, 1500) + `"login":"ann"}`},
+	} {
+		if a := g.post("/auth/login", c.body); a.Status != 400 && a.Status != 413 || len(a.Body) > 64<<10 {
+			t.Errorf("%s: got %d and %d bytes, want a short refusal", c.name, a.Status, len(a.Body))
+		}
+		if a := g.get("/x", ann.bearer); a.Status != 200 {
+			t.Errorf("beside %s: got %d %s, want 200", c.name, a.Status, a.Body)
+		}
+	}
+	reached := len(up.requests())
+	for name, line := range map[string]string{
+		"5000 cookies":         "Cookie: " + strings.Repeat("a=b; ", 5000) + "c=d",
+		"1000 session cookies": "Cookie: " + strings.Repeat(g.live.Load().cookies.session+"=x; ", 1000) + "c=d",
+		"a header of a MiB":    "X-Long: " + strings.Repeat("x", 1<<20),
+	} {
+		c := dialRaw(t, g.addr)
+		// The gateway may hang up before all of it is written.
+		_, err := io.WriteString(c, "GET /x HTTP/1.1\r\nHost: "+g.addr+"\r\n"+line+"\r\n\r\n")
+		res, readErr := http.ReadResponse(c.in, nil)
+		if readErr == nil && res.StatusCode != 401 && res.StatusCode != 431 {
+			t.Errorf("%s: got %d, want 401 or 431", name, res.StatusCode)
+		}
+		var timeout net.Error
+		if errors.As(readErr, &timeout) && timeout.Timeout() {
+			t.Errorf("%s: neither answered nor cut (%v)", name, err)
+		}
+		c.Close()
+	}
+	if got := len(up.requests()); got != reached {
+		t.Errorf("%d requests of nobody reached the backend", got-reached)
+	}
+}
+
+// TestAnEndlessHeaderOfABackendIsCut: the answer's header is bounded, and the
+// connection that carries it is given up.
+func TestAnEndlessHeaderOfABackendIsCut(t *testing.T) {
+	cut := make(chan struct{})
+	up := newScriptedRecorder(t, func(_ int, got recorded, conn net.Conn) {
+		if !strings.Contains(got.line(), "/endless") {
+			io.WriteString(conn, plainAnswer)
+			return
+		}
+		defer close(cut)
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+		line := "X-More: " + strings.Repeat("x", 8000) + "\r\n"
+		for range 1 << 15 { // 256 MiB, unless somebody hangs up
+			if _, err := io.WriteString(conn, line); err != nil {
+				return
+			}
+		}
+		t.Error("the gateway took a quarter of a gigabyte of header")
+	})
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	if a := g.get("/endless"); a.Status != 502 {
+		t.Errorf("got %d %s, want 502", a.Status, a.code())
+	}
+	<-cut
+	if a := g.get("/x"); a.Status != 200 {
+		t.Errorf("afterwards: got %d, want 200", a.Status)
+	}
+}
