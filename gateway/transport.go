@@ -128,36 +128,33 @@ func (u *upstream) close() {
 	}
 }
 
-// RoundTrip calls the backend, and calls again if the connection it got from
-// the pool turned out to be closed before the backend could have understood the
-// request: nothing was written, or not a byte of the body that was promised. The
-// transport by itself never repeats a POST.
+// RoundTrip calls the backend, once as far as the backend can tell. A connection
+// from the pool that the backend has closed is found out before anything is
+// written, and the transport then takes another. Once the head of a request is
+// out, the backend may have acted on it, whatever became of the body: then the
+// request is not repeated, unless it is of a kind that may be (RFC 9110, section
+// 9.2.2), which the transport knows.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return u.transport.RoundTrip(r)
 	}
 	body := &replayBody{src: r.Body}
-	r.GetBody = body.again
-	for {
-		reused := false
-		trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
-			if reused = c.Reused; reused && stale(c.Conn) {
-				c.Conn.Close() // the transport finds that it could write nothing, and asks again
-			}
-		}}
-		try := r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
-		try.Body = body.view()
-		res, err := u.transport.RoundTrip(try)
-		if err == nil {
-			return res, nil
+	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		if c.Reused && stale(c.Conn) {
+			c.Conn.Close() // the transport finds that it could write nothing, and asks again
 		}
-		if end := body.failed(); end != nil {
-			return nil, &bodyError{end}
-		}
-		if !reused || body.touched() || r.Context().Err() != nil || isTimeout(err) {
-			return nil, err
-		}
+	}}
+	try := r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
+	try.GetBody = body.again
+	try.Body = body.view()
+	res, err := u.transport.RoundTrip(try)
+	if err == nil {
+		return res, nil
 	}
+	if end := body.failed(); end != nil {
+		return nil, &bodyError{end}
+	}
+	return nil, err
 }
 
 // replayBody is a request body that can be sent again as long as no more than
@@ -190,12 +187,6 @@ func (b *replayBody) failed() error {
 
 // errBodySent says that the body cannot be sent once more.
 var errBodySent = errors.New("the connection broke after part of the body was sent")
-
-func (b *replayBody) touched() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.n > 0 || b.err != nil
-}
 
 // again is the body from its start: http.Request.GetBody, which the transport
 // asks when it wrote nothing at all.
