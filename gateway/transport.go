@@ -130,31 +130,83 @@ func (u *upstream) close() {
 
 // RoundTrip calls the backend, once as far as the backend can tell. A connection
 // from the pool that the backend has closed is found out before anything is
-// written, and the transport then takes another. Once the head of a request is
-// out, the backend may have acted on it, whatever became of the body: then the
-// request is not repeated, unless it is of a kind that may be (RFC 9110, section
-// 9.2.2), which the transport knows.
+// written, and another is taken. Once a byte of a request is out, the backend may
+// have acted on it, whatever became of the body: then it is not repeated, unless
+// it is of a kind that may be (RFC 9110, section 9.2.2), which the transport
+// knows.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body == nil || r.Body == http.NoBody {
+	bare := r.Body == nil || r.Body == http.NoBody
+	if bare && safe(r.Method) {
 		return u.transport.RoundTrip(r)
 	}
 	body := &replayBody{src: r.Body}
-	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
-		if c.Reused && stale(c.Conn) {
-			c.Conn.Close() // the transport finds that it could write nothing, and asks again
+	for tries := 1; ; tries++ {
+		var used usedConn
+		try := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: used.got}))
+		if !bare { // a body of none is no body
+			try.GetBody, try.Body = body.again, body.view()
 		}
-	}}
-	try := r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
-	try.GetBody = body.again
-	try.Body = body.view()
-	res, err := u.transport.RoundTrip(try)
-	if err == nil {
-		return res, nil
+		res, err := u.transport.RoundTrip(try)
+		if err == nil {
+			return res, nil
+		}
+		if end := body.failed(); end != nil {
+			return nil, &bodyError{end}
+		}
+		if _, spent := body.again(); spent != nil || tries == maxTries || !used.untouched() || r.Context().Err() != nil || isTimeout(err) {
+			return nil, err
+		}
 	}
-	if end := body.failed(); end != nil {
-		return nil, &bodyError{end}
+}
+
+// safe reports whether the transport itself repeats a request of this method.
+func safe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
 	}
-	return nil, err
+	return false
+}
+
+// maxTries bounds how many closed connections one request may find in the pool.
+const maxTries = 16
+
+// usedConn is the connection an attempt was given.
+type usedConn struct {
+	mu     sync.Mutex
+	conn   *upstreamConn // nil for one that is new, or not ours to judge
+	before int64
+}
+
+// got is told of the connection before anything is written to it.
+func (u *usedConn) got(c httptrace.GotConnInfo) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.conn = nil; !c.Reused {
+		return
+	}
+	if conn, ok := innermost(c.Conn).(*upstreamConn); ok {
+		u.conn, u.before = conn, conn.written.Load()
+	}
+	if stale(c.Conn) {
+		c.Conn.Close() // the transport finds that it can write nothing
+	}
+}
+
+// untouched reports whether the attempt failed on a kept connection before a
+// byte was written to it.
+func (u *usedConn) untouched() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.conn != nil && u.conn.written.Load() == u.before
+}
+
+// innermost takes TLS off a connection.
+func innermost(conn net.Conn) net.Conn {
+	if secured, ok := conn.(*tls.Conn); ok {
+		return secured.NetConn()
+	}
+	return conn
 }
 
 // replayBody is a request body that can be sent again as long as no more than
@@ -264,9 +316,10 @@ func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, er
 // it: a backend that refuses an upload answers and closes.
 type upstreamConn struct {
 	net.Conn
-	write time.Duration
-	ended chan struct{} // closed when reading is over
-	once  sync.Once
+	write   time.Duration
+	written atomic.Int64  // bytes
+	ended   chan struct{} // closed when reading is over
+	once    sync.Once
 }
 
 // answerGrace is how long a failed write waits for the answer that explains it.
@@ -287,6 +340,7 @@ func (c *upstreamConn) Write(p []byte) (int, error) {
 		}
 	}
 	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n))
 	if err != nil && !isTimeout(err) {
 		wait := time.NewTimer(answerGrace)
 		defer wait.Stop()

@@ -494,5 +494,9 @@ func TestUpstreamThatClosesIdleConnections(t *testing.T) {
 			t.Fatalf("POST %d: got %d %q", i, r.status, r.body)
 		}
 		<-closed
+		if r := g.call("DELETE", "/public/orders", nil); r.status != 200 {
+			t.Fatalf("DELETE %d, which has no body: got %d", i, r.status)
+		}
+		<-closed
 	}
 }
