@@ -50,7 +50,7 @@ func (s *Server) changeEmailForm(w *answer, r *http.Request) error {
 	form, err := readForm(w, r, "current_password", "email")
 	current, email := form.Get("current_password"), form.Get("email")
 	if err = require(err, field{"current_password", current}, field{"email", email}); err == nil {
-		err = s.Authn.ChangeEmail(r.Context(), *x.identity, authn.Secret(current), email, x.client(r))
+		err = s.moveTo(r, email, authn.Secret(current))
 	}
 	if err != nil {
 		return s.accountError(r, err, email)

@@ -86,7 +86,10 @@ var steering = []string{
 	"x-original-*", "x-rewrite-*", "x-forwarded-*", "script-name", "x-script-name", "script-filename", "path-info", "path-translated", "request-uri", "x-request-uri", "x-waws-unencoded-url", // path
 	"x-http-method*", "x-method-override", "x-http-host-override", "x-http-path-override", "x-host", // method, host
 	"remote-*", "x-remote-*", "x-auth-request-*", "x-webauth-*", "x-goog-iap-*", "x-goog-authenticated-user-*", "x-ms-client-principal*", "x-amzn-oidc-*", "x-appengine-*", // person
-	"ssl-*", "x-ssl-*", "x-arr-*", "client-cert*", "x-client-cert*", "x-tls-client-cert*", // the person's certificate
+	"x-user", "x-user-id", "x-user-name", "x-username", "x-user-email", "x-user-roles", "x-user-groups", "x-userinfo", "x-email", // the same, as other gateways say it
+	"x-auth-user", "x-auth-user-id", "x-auth-username", "x-auth-email", "x-auth-groups", "x-auth-roles", "x-authenticated-*", "x-authentik-*",
+	"cf-access-*", "oidc-*", "x-oidc-*", "tailscale-*", "impersonate-*", "x-consumer-*", "x-credential-*", "x-pomerium-*", "x-vouch-*", "x-token-subject", "x-token-user-name",
+	"x-client-verify", "x-client-dn", "ssl-*", "x-ssl-*", "x-arr-*", "client-cert*", "x-client-cert*", "x-tls-client-cert*", // the person's certificate
 	"x-accel-*", "x-sendfile*", "x-lighttpd-send-file", "x-middleware-*", "x-envoy-*", "wl-proxy-*", "proxy*", // from within
 	"forwarded", // says what X-Forwarded-* says, and nobody here adds to it
 }

@@ -82,6 +82,7 @@ func TestSteeringHeadersAreDroppedWhoeverSendsThem(t *testing.T) {
 		"X-Forwarded-Access-Token", "X-Auth-Request-Access-Token", "Remote-Addr", "X-Remote-User", "X-WEBAUTH-USER", "WL-Proxy-Client-IP", "Proxy", "Proxy-Client-IP",
 		"x-middleware-subrequest", "x-middleware-anything", "Script-Name", "X-Script-Name", "Path-Info", "Path-Translated", "Request-URI", "X-Request-URI",
 		"X-Envoy-Original-Path", "SSL-Client-Verify", "X-SSL-Client-Verify", "X-Client-Cert", "X-Tls-Client-Cert", "Client-Cert", "X-Http-Host-Override", "X-Host", "Forwarded",
+		"X-Auth-User", "X-User-Id", "X-Email", "X-Authentik-Username", "Cf-Access-Authenticated-User-Email", "Tailscale-User-Login", "Impersonate-User", "X-Pomerium-Claim-Email", "X-Vouch-User",
 	}
 	for _, trusted := range []bool{false, true} {
 		up := newRecorder(t, plainAnswer)
@@ -101,6 +102,18 @@ func TestSteeringHeadersAreDroppedWhoeverSendsThem(t *testing.T) {
 				t.Errorf("an identity got through:\n%s", head)
 			}
 		})
+	}
+}
+
+// What only begins like the name of a person's header is a client's own affair.
+func TestHeadersOfClientsPass(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := throughTo(t, up, false)
+	for _, name := range []string{"X-Auth-Token", "X-User-Agent", "X-Token", "X-Api-Key", "X-Requested-With", "X-Csrf-Token", "X-Emails-Per-Page"} {
+		rawGet(t, g.addr, "/", name+": mine")
+		if head := up.last(t).head; !strings.Contains(head, "mine") {
+			t.Errorf("%s was dropped:\n%s", name, head)
+		}
 	}
 }
 

@@ -94,9 +94,21 @@ func (s *Server) changeEmail(w *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	x := exchangeOf(r)
-	if err := s.Authn.ChangeEmail(r.Context(), *x.identity, body.CurrentPassword, body.Email, x.client(r)); err != nil {
+	if err := s.moveTo(r, body.Email, body.CurrentPassword); err != nil {
 		return err
 	}
 	return accepted(w)
+}
+
+// moveTo asks for another address. Each time sends a mail to an address of the
+// person's choosing, so it counts as asking for a mail does: by client, and by
+// user, who may come from many places.
+func (s *Server) moveTo(r *http.Request, email string, current authn.Secret) error {
+	x := exchangeOf(r)
+	for _, key := range []string{x.client(r).Network(), "user " + x.identity.User.ID} {
+		if err := s.allow(x, limitPasswordReset, key); err != nil {
+			return err
+		}
+	}
+	return s.Authn.ChangeEmail(r.Context(), *x.identity, current, email, x.client(r))
 }

@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/doorward/doorward/authn"
 )
 
 // access says who may call an endpoint.
@@ -296,9 +299,16 @@ func counts(e *endpoint, err error) bool {
 	case limitLoginFailures:
 		return code == "INVALID_CREDENTIALS" || wrongPassword(err)
 	case limitRegister:
-		return code == "" || code == "EMAIL_TAKEN" || code == "USERNAME_TAKEN"
+		return code == "" || code == "EMAIL_TAKEN" || code == "USERNAME_TAKEN" || nameTaken(err)
 	case limitPasswordReset:
 		return code == ""
 	}
 	return true
+}
+
+// nameTaken reports a display name found to be somebody's: by then a password
+// was hashed.
+func nameTaken(err error) bool {
+	var input *authn.InputError
+	return errors.As(err, &input) && slices.ContainsFunc(input.Fields, func(f authn.FieldError) bool { return f.Code == "taken" })
 }
