@@ -68,7 +68,12 @@ func (s *Server) credential(r *http.Request) (authn.Credential, error) {
 			return authn.Credential{Bearer: authn.Secret(token)}, nil
 		}
 	}
-	return authn.Credential{Cookies: s.cookieValues(r, exchangeOf(r).live.cookies.session)}, nil
+	return authn.Credential{Cookies: s.sessionCookies(r)}, nil
+}
+
+// sessionCookies is every session cookie of ours that arrived.
+func (s *Server) sessionCookies(r *http.Request) []authn.Secret {
+	return s.cookieValues(r, exchangeOf(r).live.cookies.session)
 }
 
 // refreshCookies is every refresh token that arrived as a cookie of ours.

@@ -141,9 +141,8 @@ func (s *Server) handOver(w *answer, r *http.Request, in authn.SignIn, mode auth
 	client := x.client(r)
 	switch mode {
 	case authn.ModeSessionCookie:
-		old, err := s.credential(r)
-		if err == nil && len(old.Cookies) > 0 {
-			if err := s.Authn.Logout(r.Context(), authn.Credential{Cookies: old.Cookies}, "", client); err != nil {
+		if old := s.sessionCookies(r); len(old) > 0 {
+			if err := s.Authn.Logout(r.Context(), authn.Credential{Cookies: old}, "", client); err != nil {
 				return err
 			}
 		}
@@ -221,13 +220,20 @@ func (s *Server) logout(w *answer, r *http.Request) error {
 }
 
 // endShown ends the session of every credential of the request and takes the
-// cookies back.
+// cookies back. Here a Bearer does not decide alone: it and a cookie can name two
+// sessions, and whoever signs out wants neither left. Of a request that brings a
+// Bearer nobody has asked yet which page sent it (see sameSite); if another
+// site's, the cookies are not the sender's to end.
 func (s *Server) endShown(w *answer, r *http.Request, token authn.Secret) error {
 	shown, err := s.credential(r)
 	if err != nil {
 		return err
 	}
-	client, cookies := exchangeOf(r).client(r), s.refreshCookies(r)
+	x := exchangeOf(r)
+	client, cookies := x.client(r), []authn.Secret(nil)
+	if shown.Cookies = nil; s.crossOrigin(r, x) == nil {
+		shown.Cookies, cookies = s.sessionCookies(r), s.refreshCookies(r)
+	}
 	if err := s.Authn.Logout(r.Context(), shown, token, client); err != nil {
 		return err
 	}

@@ -476,6 +476,38 @@ func TestLogoutEndsTheSession(t *testing.T) {
 	}
 }
 
+// An access token and cookies can name three sessions: all end. Another site's
+// page with a token of its own ends that one, and nobody's cookies.
+func TestLogoutEndsEverySessionShown(t *testing.T) {
+	for from, cookiesEnd := range map[string]bool{"": true, "Sec-Fetch-Site: same-origin": true, "Sec-Fetch-Site: cross-site": false, "Origin: https://evil.example": false} {
+		t.Run(from, func(t *testing.T) {
+			g := newGateway(t, nil)
+			ann := g.addUser("ann")
+			bearer := "Bearer " + g.signIn("ann", authn.ModeToken).AccessToken.Reveal()
+			session := g.cookieName() + "=" + g.login("ann", "session_cookie").cookie(g.cookieName()).Value
+			refresh := g.refreshName() + "=" + g.login("ann", "refresh_cookie").cookie(g.refreshName()).Value
+			headers := []string{"Authorization: " + bearer, "Cookie: " + session + "; " + refresh}
+			if from != "" {
+				headers = append(headers, from)
+			}
+			a := g.do("POST", "/auth/logout", "", headers...)
+			if a.Status != 204 {
+				t.Fatalf("got %d %s, want 204", a.Status, a.Body)
+			}
+			for _, name := range []string{g.cookieName(), g.refreshName()} {
+				if c := a.cookie(name); cookiesEnd != (c != nil && c.MaxAge < 0) {
+					t.Errorf("got cookie %v, want it taken back: %v", c, cookiesEnd)
+				}
+			}
+			left, err := g.Authn.Sessions(t.Context(), ann.ID)
+			if want := map[bool]int{true: 0, false: 2}[cookiesEnd]; err != nil || len(left) != want {
+				t.Errorf("got %d sessions left (%v), want %d", len(left), err, want)
+			}
+			wantProblem(t, g.get("/auth/profile", "Authorization: "+bearer), 401, "TOKEN_REVOKED")
+		})
+	}
+}
+
 func TestLogoutOfNobody(t *testing.T) {
 	g := newGateway(t, nil)
 	if a := g.do("POST", "/auth/logout", ""); a.Status != 204 {
