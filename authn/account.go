@@ -14,8 +14,10 @@ import (
 // Whether the address belongs to somebody is not looked at then, only whether
 // the username does, which anybody can see anyway.
 //
-// The password is hashed before the names are looked up, so that a name that
-// is taken takes as long as one that is free.
+// What is told openly is told before the password is hashed: whoever asks for a
+// name that is taken learns so anyway, and has no use for the most expensive
+// thing there is to ask for. Of an address that must be proven nothing is told
+// and nothing is looked at, so there the work is the same for all.
 //
 // InputError, ErrRegistrationClosed, ErrEmailTaken, ErrUsernameTaken,
 // ErrOverloaded (in a RetryError).
@@ -26,6 +28,14 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 		return SignIn{}, ErrRegistrationClosed
 	}
 	u, err := s.newcomer(r)
+	if err != nil {
+		return SignIn{}, err
+	}
+	email := u.Email
+	if prove {
+		email = ""
+	}
+	err = s.deps.Store.View(ctx, func(tx Tx) error { return namesFree(tx, u, email) })
 	if err != nil {
 		return SignIn{}, err
 	}
@@ -65,16 +75,23 @@ func (s *Service) newcomer(r Registration) (User, error) {
 	return u, e.OrNil()
 }
 
+// namesFree says which name of a newcomer is somebody's, email being the address
+// that may be looked up. It is asked again by the transaction that stores them.
+// ErrUsernameTaken, ErrEmailTaken, InputError (name taken).
+func namesFree(tx Tx, u User, email string) error {
+	if err := tx.NamesFree(u.Username, email); err != nil {
+		return err
+	}
+	return ownNameFree(tx, u.Name, "")
+}
+
 // askToRegister puts a mail into the outbox from which an account may come. The
 // postman finds out whether its address is free.
 func (s *Service) askToRegister(ctx context.Context, p *PendingUser, c Client) error {
 	o := newOutgoing(MailVerifyRegistration, p.Email, c, s.deps.Now())
 	o.Pending, o.Limited = p, true
 	return s.deps.Store.Update(ctx, func(tx Tx) error {
-		if err := tx.NamesFree(p.Username, ""); err != nil {
-			return err
-		}
-		if err := ownNameFree(tx, p.Name, ""); err != nil {
+		if err := namesFree(tx, User{Username: p.Username, Name: p.Name}, ""); err != nil {
 			return err
 		}
 		return tx.PutOutgoing(o)

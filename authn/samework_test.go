@@ -147,7 +147,7 @@ func TestSameWorkForEveryAddress(t *testing.T) {
 				err = fmt.Errorf("signed in as %+v", in.User)
 			}
 			return err
-		}, 1, `Update NamesFree("") PutOutgoing`},
+		}, 1, `View NamesFree("") Update NamesFree("") PutOutgoing`},
 	} {
 		var first string
 		for _, who := range cases {
@@ -213,20 +213,25 @@ func TestSameWorkForANewAddress(t *testing.T) {
 	}
 }
 
-// TestTakenUsernameIsTold also where addresses must be proven, after the same
-// hash.
+// TestTakenUsernameIsTold also where addresses must be proven, and a name that is
+// somebody's username; without a hash, whoever has the address.
 func TestTakenUsernameIsTold(t *testing.T) {
 	m := newMailing(t, required)
 	m.newUser(t, "ada")
 	before := m.hashes()
 	for _, email := range []string{adaMail, "free@example.com"} {
 		_, err := m.Register(ctx, authn.Registration{Email: email, Username: "ADA", Password: nextPassword}, here)
-		if err == nil || !strings.Contains(err.Error(), "username") {
+		if !errors.Is(err, authn.ErrUsernameTaken) {
 			t.Errorf("%s: %v, want the username taken, whoever has the address", email, err)
 		}
+		_, err = m.Register(ctx, authn.Registration{Email: email, Name: "Ada", Password: nextPassword}, here)
+		var input *authn.InputError
+		if !errors.As(err, &input) || input.Fields[0].Field != "name" || input.Fields[0].Code != "taken" {
+			t.Errorf("%s: %v, want the name taken, whoever has the address", email, err)
+		}
 	}
-	if got := m.hashes() - before; got != 2 {
-		t.Errorf("%d hashes, want 2", got)
+	if got := m.hashes() - before; got != 0 {
+		t.Errorf("%d hashes, want none", got)
 	}
 	m.wantMails(t)
 }

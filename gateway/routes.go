@@ -306,8 +306,8 @@ func counts(e *endpoint, err error) bool {
 	return true
 }
 
-// nameTaken reports a display name found to be somebody's: by then a password
-// was hashed.
+// nameTaken reports a display name found to be somebody's username: that tells
+// who is here as much as a username that is taken.
 func nameTaken(err error) bool {
 	var input *authn.InputError
 	return errors.As(err, &input) && slices.ContainsFunc(input.Fields, func(f authn.FieldError) bool { return f.Code == "taken" })
