@@ -309,3 +309,32 @@ func TestUnlock(t *testing.T) {
 	check(newServiceOn(t, st, nil)) // before f counts again and writes over what may be left
 	check(f)
 }
+
+// TestSignOut: all of an account's sessions end in one transaction, so that none
+// that begins meanwhile slips through and a failure leaves all or none.
+func TestSignOut(t *testing.T) {
+	st := &countingStore{Store: newStore(t)}
+	m := newMailingOn(t, st, nil)
+	u, root := m.newUser(t, "ada"), m.newUser(t, "root")
+	for by, reason := range map[string]string{root.ID: "admin", u.ID: "logout_all"} {
+		for _, mode := range []authn.Mode{authn.ModeToken, authn.ModeRefreshCookie, authn.ModeSessionCookie} {
+			m.signIn(t, "ada", mode)
+		}
+		if err := m.SignOut(counted, u.ID, authn.Actor{ID: by, Client: here}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := st.take(), "Update User AddEvent AddEvent AddEvent"; got != want {
+			t.Errorf("%s: got %s, want %s", reason, got, want)
+		}
+		if left, err := m.Sessions(ctx, u.ID); err != nil || len(left) != 0 {
+			t.Errorf("%s: %d sessions left, %v; want none", reason, len(left), err)
+		}
+		found, err := m.Events(ctx, authn.EventQuery{User: u.ID, Kind: authn.SessionEnded, Limit: 1})
+		if err != nil || len(found) != 1 || found[0].Detail["reason"] != reason || found[0].Actor != by {
+			t.Errorf("got events %+v, %v; want one by %s, reason %s", found, err, by, reason)
+		}
+	}
+	if err := m.SignOut(ctx, "nobody", cli); !errors.Is(err, authn.ErrNotFound) {
+		t.Errorf("nobody: got %v, want ErrNotFound", err)
+	}
+}

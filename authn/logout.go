@@ -81,6 +81,20 @@ func (s *Service) LogoutAll(ctx context.Context, id Identity, c Client) error {
 	})
 }
 
+// SignOut ends every session of someone's account. ErrNotFound.
+func (s *Service) SignOut(ctx context.Context, user string, a Actor) error {
+	now, why := s.deps.Now(), EndedByAdmin
+	if a.ID == user {
+		why = EndedByLogoutAll
+	}
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
+		if _, err := tx.User(user); err != nil {
+			return err
+		}
+		return s.endSessions(tx, user, why, a, now)
+	})
+}
+
 // Sessions lists the user's live sessions, newest first.
 func (s *Service) Sessions(ctx context.Context, user string) ([]Session, error) {
 	now := s.deps.Now()

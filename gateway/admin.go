@@ -158,18 +158,8 @@ func (s *Server) deleteUser(w *answer, r *http.Request, a authn.Actor) error {
 
 // signOutUser ends every session of an account.
 func (s *Server) signOutUser(w *answer, r *http.Request, a authn.Actor) error {
-	u, err := s.Authn.User(r.Context(), r.PathValue("id"))
-	if err != nil {
+	if err := s.Authn.SignOut(r.Context(), r.PathValue("id"), a); err != nil {
 		return err
-	}
-	held, err := s.Authn.Sessions(r.Context(), u.ID)
-	if err != nil {
-		return err
-	}
-	for _, x := range held {
-		if err := s.Authn.EndSession(r.Context(), u.ID, x.ID, a); err != nil && codeOf(err) != "NOT_FOUND" {
-			return err
-		}
 	}
 	return noContent(w)
 }
