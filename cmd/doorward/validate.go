@@ -36,7 +36,19 @@ func (l *loaded) validate(known []problem) []problem {
 	}
 	l.Mail.validate(l.Server.PublicURL, add)
 	l.readCertificates(add)
+	l.emptyHosts(add)
 	return all
+}
+
+// emptyHosts refuses a route's host that is written and empty: a value that did
+// not arrive would make a route for one host one for all.
+func (l *loaded) emptyHosts(add func(path, message string)) {
+	for i, r := range l.Routes {
+		path := fmt.Sprintf("routes[%d].host", i)
+		if _, written := l.origins[path]; written && r.Host == "" {
+			add(path, "is empty: write a host, such as app.example.com or *.example.com, or remove the key for a route on every host")
+		}
+	}
 }
 
 // otherRule finds where a message speaks of another rule of the table.
