@@ -73,8 +73,9 @@ func (s *Server) sameHost(r *http.Request, x *exchange) error {
 
 // refuseTarget refuses what is no path under HTTP/2 and later: there the host
 // has a field of its own, :authority, and a URI in :path would bring a second.
+// And it refuses what those versions let a request say that HTTP/1 does not.
 func (s *Server) refuseTarget(_ *answer, r *http.Request, _ *exchange) error {
-	if r.ProtoMajor < 2 || strings.HasPrefix(r.RequestURI, "/") {
+	if r.ProtoMajor < 2 || strings.HasPrefix(r.RequestURI, "/") && !malformed(r) {
 		return nil
 	}
 	return refuse("BAD_REQUEST")
@@ -116,11 +117,11 @@ func (s *Server) identify(r *http.Request, x *exchange) error {
 
 // establish asks authn whose credential it is.
 func (s *Server) establish(r *http.Request, x *exchange, cred authn.Credential) error {
-	id, err := s.Authn.Identify(r.Context(), cred)
-	if err != nil {
+	var err error
+	if x.who, err = s.Authn.Identify(r.Context(), cred); err != nil {
 		return err
 	}
-	x.identity = &id
+	x.identity = &x.who
 	return nil
 }
 

@@ -59,7 +59,9 @@ type world struct {
 	up       *recorder
 	callers  []caller
 	host     string // the Host of a usual request
-	n        int    // attacks so far
+	http2    bool   // cases go out in frames
+	session  *session2
+	n        int // attacks so far
 	failures int
 	reached  int // requests that reached the backend, the plain ones after each attack not counted
 }
@@ -91,7 +93,13 @@ func newWorld(t testing.TB, name string, mutate ...func(*Config)) *world {
 	public := w.gateway.servers(Listeners{Public: l})[0] // with the bounds of the real one
 	done := make(chan struct{})
 	go func() { defer close(done); public.serve() }()
-	t.Cleanup(func() { public.Close(); <-done })
+	t.Cleanup(func() {
+		if w.session != nil {
+			w.session.Close()
+		}
+		public.Close()
+		<-done
+	})
 	w.callers = []caller{{}}
 	for _, role := range []string{"user", "admin"} {
 		name := map[string]string{"user": "ursula", "admin": "ada"}[role]
@@ -120,12 +128,14 @@ func answerBody(n int, got recorded) string { return fmt.Sprintf("answer %d to %
 type attack struct {
 	class, name string
 	raw         string // what is sent; {auth} and the like are filled in
-	method      string // of the first request
-	target      string // what must arrive byte for byte if anything does; "" if that differs by case
-	requests    int    // at most so many may reach the backend
-	want        string // any: it may be refused; no: it must be; yes: it must reach the backend if the caller may go there
-	nobody      bool   // its sender may count as nobody
-	cut         bool   // the case ends in the middle of a request: nothing is sent behind it
+	message     message
+	frames      func(s *session2, id uint32, m message) // what is sent instead of the message, in frames
+	method      string                                  // of the first request
+	target      string                                  // what must arrive byte for byte if anything does; "" if that differs by case
+	requests    int                                     // at most so many may reach the backend
+	want        string                                  // any: it may be refused; no: it must be; yes: it must reach the backend if the caller may go there
+	nobody      bool                                    // its sender may count as nobody
+	cut         bool                                    // the case ends in the middle of a request: nothing is sent behind it
 }
 
 // fill puts the caller's credentials into the case. Every other time they are a
@@ -157,8 +167,7 @@ func (w *world) strike(t testing.TB, a attack, c caller) {
 	t.Helper()
 	w.n++
 	before := w.up.count()
-	raw := w.mark(w.fill(a.raw, c))
-	wrong := w.exchange(t, a, raw)
+	line, wrong := w.send(t, &a, c)
 	var got []recorded
 	plain := 0
 	for _, r := range w.up.since(before) {
@@ -192,7 +201,7 @@ func (w *world) strike(t testing.TB, a attack, c caller) {
 	switch {
 	case a.want == "no" && len(got) > 0:
 		wrong = append(wrong, "it reached the backend, and nobody's may")
-	case a.want == "yes" && len(got) == 0 && w.may(a, raw, c):
+	case a.want == "yes" && len(got) == 0 && w.may(line, c):
 		wrong = append(wrong, "it was refused, and the caller may go there")
 	}
 	if len(wrong) == 0 {
@@ -208,9 +217,22 @@ func (w *world) strike(t testing.TB, a attack, c caller) {
 	}
 }
 
-// may says whether the law lets the caller send the case's first request.
-func (w *world) may(a attack, raw string, c caller) bool {
-	line, _, _ := strings.Cut(raw, "\r\n")
+// send is the exchange in the words this world speaks, and the line the case
+// begins with.
+func (w *world) send(t testing.TB, a *attack, c caller) (line string, wrong []string) {
+	t.Helper()
+	if !w.http2 {
+		raw := w.mark(w.fill(a.raw, c))
+		line, _, _ = strings.Cut(raw, "\r\n")
+		return line, w.exchange(t, *a, raw)
+	}
+	m := w.inFrames(*a, c)
+	a.method, a.want = m.get(":method"), m.wanted(*a)
+	return a.method + " " + m.get(":path"), w.exchange2(t, *a, m)
+}
+
+// may says whether the law lets the caller send a request that begins so.
+func (w *world) may(line string, c caller) bool {
 	words := strings.Split(line, " ")
 	return len(words) > 1 && judgeTarget(w.law, w.host, words[0], words[1], c.who) == ""
 }

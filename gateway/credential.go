@@ -51,11 +51,12 @@ func newCookieNames(publicURL string) cookieNames {
 // good or bad; else the session cookies. Any Bearer counts as ours: there is no
 // telling another issuer's token from a broken one of ours before verifying, and
 // falling back to a cookie would let a page choose which of the two counts.
-// Other schemes identify nobody. INVALID_INPUT for two Authorization lines,
-// because gateway and backend could each believe another one.
+// Other schemes identify nobody. INVALID_INPUT for two Authorization lines, or
+// two that a proxy has made one, because gateway and backend could each believe
+// another one.
 func (s *Server) credential(r *http.Request) (authn.Credential, error) {
 	lines := r.Header["Authorization"]
-	if len(lines) > 1 {
+	if len(lines) > 1 || len(lines) == 1 && bearerBehind(lines[0]) {
 		no := refuse("INVALID_INPUT")
 		no.fields = []authn.FieldError{{Field: "Authorization", Code: "duplicate", Detail: "Send one Authorization header."}}
 		return authn.Credential{}, no
@@ -89,6 +90,16 @@ func bearerToken(authorization string) (string, bool) {
 		scheme, token = authorization[:i], strings.Trim(authorization[i:], " \t")
 	}
 	return token, strings.EqualFold(scheme, "Bearer")
+}
+
+// bearerBehind reports whether another credential comes before a Bearer's.
+func bearerBehind(authorization string) bool {
+	for _, after, found := strings.Cut(authorization, ","); found; _, after, found = strings.Cut(after, ",") {
+		if _, ok := bearerToken(strings.TrimLeft(after, " \t")); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // hasBearer reports whether the request's Authorization would be read as ours.
