@@ -1,6 +1,7 @@
 # make run     build the gateway and start it on config.yaml
 # make test    everything that must be true, with what the tests need installed first
 # make fuzz    every fuzz target for a minute
+# make mutants deliberately broken gateways, and the test that must notice each: ten minutes
 # make timing  whether time tells an account from none; wants a quiet machine
 # make scale   what everyday calls cost in a store of a million people; two minutes
 # make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
@@ -14,7 +15,7 @@ RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CG
 # Servers are installed there, where only root looks by itself.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: run build test deps fuzz timing scale bench bench-quick bench-storm bench-deps
+.PHONY: run build test deps fuzz mutants timing scale bench bench-quick bench-storm bench-deps
 
 # What to try is said once this server is up, and not if it cannot start: exec
 # keeps the number of the process, and a server that ran before is not this one.
@@ -56,6 +57,9 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 1m $$pkg; \
 		done; \
 	done
+
+mutants:
+	go run ./mutants
 
 timing:
 	go test -tags timing -run Timing -count 1 -v ./authn
