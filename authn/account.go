@@ -252,11 +252,18 @@ func (s *Service) DeleteAccount(ctx context.Context, id Identity, current Secret
 }
 
 // ChangePassword sets a new password after checking the current one, ends every
-// session and tells the person by mail. InputError, also (current_password incorrect);
+// session and tells the person by mail. The new one must be another: whoever
+// changes a password that got about would be told that all is well. (A reset
+// does not ask that. To know, it would have to try the new password as the
+// current one, for as long as somebody with the link likes to guess.)
+// InputError, also (current_password incorrect), (new_password duplicate);
 // ErrTooManyAttempts and ErrOverloaded (in a RetryError).
 func (s *Service) ChangePassword(ctx context.Context, id Identity, current, next Secret, c Client) error {
 	rules := func(e *InputError, u User) {
 		s.deps.Config.Accounts.Password.checkNewPassword(e, "new_password", next, u)
+		if next != "" && samePassword(current, next) { // as typed: whether it is right is not said by this
+			e.Add("new_password", "duplicate", "choose another than the current one")
+		}
 	}
 	return s.withPassword(ctx, id, current, next, rules, c, func(tx Tx, u User, hash string, now time.Time) error {
 		a := Actor{ID: u.ID, Client: c}

@@ -218,6 +218,9 @@ func TestChangePassword(t *testing.T) {
 	for _, c := range []struct{ name, current, next, want string }{
 		{"wrong", "nonsense", next.Reveal(), "current_password incorrect"},
 		{"weak", password.Reveal(), "abc", "new_password too_short, new_password common"},
+		{"the current one again", password.Reveal(), password.Reveal(), "new_password duplicate"},
+		{"the same wrong one twice", "a walk off no pier at all", "a walk off no pier at all", "new_password duplicate, current_password incorrect"},
+		{"the same, spelt otherwise", "a walk off the pie\u0301r", "a walk off the pi\u00e9r", "new_password duplicate, current_password incorrect"},
 		{"wrong and weak", "nonsense", "password", "new_password common, current_password incorrect"},
 		{"nothing", "", "", "current_password required, new_password required"},
 		{"a megabyte", strings.Repeat("x", 1<<20), next.Reveal(), "current_password too_long"},

@@ -224,12 +224,18 @@ func (s *Service) proveAddress(tx Tx, t Ticket, u User, c Client, now time.Time)
 // after checking their password, and tells the old address. Where there is no
 // mail the change takes place at once, and the address is not verified.
 // Whether somebody has it is not told where there is mail: its owner is.
-// InputError, also (current_password incorrect); ErrTooManyAttempts and
+// The address the account has is refused, unless a link to prove it with is
+// wanted. InputError, also (current_password incorrect); ErrTooManyAttempts and
 // ErrOverloaded (in a RetryError); ErrEmailTaken.
 func (s *Service) ChangeEmail(ctx context.Context, id Identity, current Secret, email string, c Client) error {
 	var wrong InputError
 	email = checkEmail(&wrong, email)
-	rules := func(e *InputError, _ User) { e.Fields = append(e.Fields, wrong.Fields...) }
+	rules := func(e *InputError, u User) {
+		e.Fields = append(e.Fields, wrong.Fields...)
+		if email != "" && email == u.Email && (u.EmailVerified || s.deps.Mail == nil) {
+			e.Add("email", "duplicate", "this is the address of the account already")
+		}
+	}
 	return s.withPassword(ctx, id, current, "", rules, c, func(tx Tx, u User, _ string, now time.Time) error {
 		if s.deps.Mail == nil {
 			return s.moveUnproven(tx, u, email, Actor{ID: u.ID, Client: c}, now)

@@ -124,6 +124,24 @@ func TestChangeEmail(t *testing.T) {
 	}
 }
 
+// TestChangeEmailToOnesOwn: of an address that is proven there is nothing to do
+// and nothing to wait for, so it is refused; of another it asks for a link.
+func TestChangeEmailToOnesOwn(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "ada")
+	m.put(t, u, func(u *authn.User) { u.EmailVerified = true })
+	id := m.identify(t, m.signIn(t, "ada", authn.ModeToken))
+	if err := m.ChangeEmail(ctx, id, password, " Ada@Example.com", here); codes(err) != "email duplicate" {
+		t.Errorf("proven: %v (%s), want email duplicate", err, codes(err))
+	}
+	m.wantMails(t)
+	m.put(t, u, func(u *authn.User) { u.EmailVerified = false })
+	if err := m.ChangeEmail(ctx, id, password, adaMail, here); err != nil {
+		t.Errorf("not proven: %v, want a link", err)
+	}
+	m.wantMails(t, "verify_email "+adaMail)
+}
+
 func TestChangeEmailToATakenOne(t *testing.T) {
 	m := newMailing(t, nil)
 	m.newUser(t, "ada")
@@ -157,6 +175,9 @@ func TestChangeEmailWithoutMail(t *testing.T) {
 	id := f.identify(t, f.signIn(t, "ada", authn.ModeToken))
 	if err := f.ChangeEmail(ctx, id, password, "bob@example.com", here); !errors.Is(err, authn.ErrEmailTaken) {
 		t.Errorf("to a taken address: %v, want ErrEmailTaken", err)
+	}
+	if err := f.ChangeEmail(ctx, id, password, "ADA@example.com", here); codes(err) != "email duplicate" {
+		t.Errorf("to the address it has: %v (%s), want email duplicate", err, codes(err))
 	}
 	if err := f.ChangeEmail(ctx, id, password, "ada@new.example", here); err != nil {
 		t.Fatal(err)

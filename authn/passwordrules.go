@@ -67,6 +67,12 @@ func (c PasswordConfig) checkNewPassword(e *InputError, field string, password S
 	}
 }
 
+// samePassword reports whether two passwords, as typed, are one to us. What is
+// longer than any password is not looked at.
+func samePassword(a, b Secret) bool {
+	return len(a) <= maxPassword && len(b) <= maxPassword && norm.NFC.String(a.Reveal()) == norm.NFC.String(b.Reveal())
+}
+
 // tooCommon reports whether a password falls to fewer than a million guesses.
 // The estimator takes more than linear time, so it sees a piece at a time and
 // stops as soon as the pieces together are hard enough, which is nearly always

@@ -1,12 +1,13 @@
 package gateway
 
 import (
+	"strconv"
 	"testing"
 	"time"
 )
 
-// A name found to be somebody's username costs a hash, so it counts; else one
-// client could keep the hashing queue full for everybody.
+// A name found to be somebody's username counts like a username found taken;
+// else one client could ask for every name there is.
 func TestRefusedNamesCountAsRegistrations(t *testing.T) {
 	g := newGateway(t, func(c *Config) { c.Limits.Register = Rate{2, time.Hour} })
 	g.addUser("victim")
@@ -22,8 +23,11 @@ func TestRefusedNamesCountAsRegistrations(t *testing.T) {
 func TestChangesOfAddressAreLimited(t *testing.T) {
 	g := newGateway(t, func(c *Config) { c.Limits.PasswordReset = Rate{2, time.Hour} })
 	ann := g.person(t, "ann", "user")
+	asked := 0
 	ask := func() reply {
-		return g.post("/auth/change-email", `{"current_password":"`+testPassword+`","email":"somebody@example.com"}`, "Authorization: Bearer "+ann.token)
+		asked++
+		email := "somebody" + strconv.Itoa(asked) + "@example.com"
+		return g.post("/auth/change-email", `{"current_password":"`+testPassword+`","email":"`+email+`"}`, "Authorization: Bearer "+ann.token)
 	}
 	for range 2 {
 		if a := ask(); a.Status != 202 {
