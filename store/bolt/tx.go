@@ -50,8 +50,9 @@ func (t *tx) put(b bucket, key, value []byte) error {
 		return errReadOnly
 	}
 	t.remember(b, key)
-	// bbolt copies the key and keeps the value.
-	if err := t.bucket(b).Put(key, slices.Clone(value)); err != nil {
+	// bbolt copies the key and keeps the value. An empty one must not be nil:
+	// it is what get answers in this transaction, and nil means nothing there.
+	if err := t.bucket(b).Put(key, append([]byte{}, value...)); err != nil {
 		return t.fail(fmt.Errorf("store: write to %s: %w", b, err))
 	}
 	return nil
