@@ -128,7 +128,7 @@ func classify(err error) error {
 	var refused *gomail.SendError
 	var broken net.Error
 	if errors.As(err, &refused) && !refused.IsTemp() && refused.ErrorCode() >= 500 && !errors.As(err, &broken) {
-		return permanentError{fmt.Errorf("the mail server refused the mail for good: %d", refused.ErrorCode())}
+		return permanentError{answeredError{fmt.Sprintf("the mail server refused the mail for good: %d", refused.ErrorCode()), refused}}
 	}
 	return fmt.Errorf("hand over the mail: %w", withoutAddress(err))
 }
@@ -138,7 +138,25 @@ func classify(err error) error {
 func withoutAddress(err error) error {
 	var refused *gomail.SendError
 	if errors.As(err, &refused) && refused.ErrorCode() != 0 {
-		return fmt.Errorf("the mail server answered %d", refused.ErrorCode())
+		return answeredError{fmt.Sprintf("the mail server answered %d", refused.ErrorCode()), refused}
 	}
 	return err
+}
+
+// answeredError is what a server said, of which message is fit for a log.
+type answeredError struct {
+	message string
+	answer  error
+}
+
+func (e answeredError) Error() string { return e.message }
+
+// Said is an error of Send with the server's own words, which often repeat the
+// address: for whoever gave that address, and for no log.
+func Said(err error) string {
+	var a answeredError
+	if errors.As(err, &a) {
+		return a.answer.Error()
+	}
+	return err.Error()
 }

@@ -87,7 +87,7 @@ func (p *program) command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.config, "config", "", "configuration `file` (default $DOORWARD_CONFIG, else ./"+defaultConfigFile+")")
 	root.AddCommand(
 		p.serveCommand(), p.checkCommand(), p.explainCommand(), p.userCommand(), p.keysCommand(),
-		p.backupCommand(), p.reloadCommand(), p.healthcheckCommand(), p.versionCommand(),
+		p.mailCommand(), p.backupCommand(), p.reloadCommand(), p.healthcheckCommand(), p.versionCommand(),
 	)
 	return root
 }
