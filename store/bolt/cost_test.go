@@ -2,7 +2,9 @@ package bolt
 
 import (
 	"bytes"
+	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -196,5 +198,46 @@ func TestTombstonesHoldNoName(t *testing.T) {
 	})
 	if tombstones != 3 || err != nil {
 		t.Errorf("got %d tombstones, %v, want 3", tombstones, err)
+	}
+}
+
+// TestWritesOnlyWhatMoves: every entry written again is a page more of the
+// commit, and in a large store several.
+func TestWritesOnlyWhatMoves(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	u := person(1)
+	x := authn.Session{ID: "s", User: u.ID, CreatedAt: now, IdleEnd: now.Add(time.Hour), End: now.Add(9 * time.Hour)}
+	for _, tt := range []struct {
+		name string
+		do   func(tx authn.Tx) error
+		want []bucket
+	}{
+		{"a sign-in", func(tx authn.Tx) error { u := u; u.LastLoginAt = now; return tx.PutUser(u) }, []bucket{usersBucket}},
+		{"a new name", func(tx authn.Tx) error { u := u; u.Name = "Una"; return tx.PutUser(u) }, []bucket{namesBucket, usersBucket}},
+		{"disabled", func(tx authn.Tx) error { u := u; u.Active = false; return tx.PutUser(u) }, []bucket{rolesBucket, statesBucket, usersBucket}},
+		{"a seed forgotten", func(tx authn.Tx) error { return tx.PutSession(x) }, []bucket{sessionsBucket}},
+		{"a refresh", func(tx authn.Tx) error { x := x; x.IdleEnd = now.Add(2 * time.Hour); return tx.PutSession(x) }, []bucket{expiryBucket, sessionsBucket}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := openAt(t, filepath.Join(t.TempDir(), "doorward.db"))
+			var got []bucket
+			ended := together(t, s,
+				func(tx authn.Tx) error { return errors.Join(tx.PutUser(u), tx.PutSession(x)) },
+				func(at authn.Tx) error {
+					err := tt.do(at)
+					for _, u := range at.(*tx).undo {
+						got = append(got, u.bucket)
+					}
+					return err
+				})
+			if err := errors.Join(ended...); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(got)
+			if got = slices.Compact(got); !slices.Equal(got, tt.want) {
+				t.Errorf("got writes to %v, want %v", got, tt.want)
+			}
+			mustBeConsistent(t, s)
+		})
 	}
 }

@@ -34,7 +34,7 @@ func expiryKey(kind expiryKind, id string, at time.Time) []byte {
 }
 
 func (t *tx) expire(kind expiryKind, id string, at time.Time) error {
-	return t.put(expiryBucket, expiryKey(kind, id, at), nil)
+	return t.index(expiryBucket, expiryKey(kind, id, at), nil)
 }
 
 func (t *tx) unexpire(kind expiryKind, id string, at time.Time) error {

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
@@ -31,13 +32,13 @@ func (t *tx) PutSession(s authn.Session) error {
 		return err
 	}
 	if err == nil {
-		if err := t.unindexSession(old); err != nil {
+		if err := t.unindexSession(old, s); err != nil {
 			return err
 		}
 	}
 	t.changed(authn.Change{User: s.User, Session: s.ID})
 	return errors.Join(
-		t.put(sessionsOfBucket, sessionOf(s), nil),
+		t.index(sessionsOfBucket, sessionOf(s), nil),
 		t.expire(kindSession, s.ID, s.Expires()),
 		t.save(sessionsBucket, s.ID, newSessionRecord(s)),
 	)
@@ -53,7 +54,7 @@ func (t *tx) DeleteSession(id string) error {
 		return err
 	}
 	t.changed(authn.Change{User: s.User, Session: id})
-	return errors.Join(t.unindexSession(s), t.del(sessionsBucket, []byte(id)))
+	return errors.Join(t.unindexSession(s, authn.Session{}), t.del(sessionsBucket, []byte(id)))
 }
 
 // SessionsOf implements authn.Tx.
@@ -72,11 +73,16 @@ func (t *tx) SessionsOf(user string) ([]authn.Session, error) {
 	return sessions, nil
 }
 
-func (t *tx) unindexSession(s authn.Session) error {
-	return errors.Join(
-		t.del(sessionsOfBucket, sessionOf(s)),
-		t.unexpire(kindSession, s.ID, s.Expires()),
-	)
+// unindexSession takes out what is no longer so of the session once it is now.
+func (t *tx) unindexSession(s, now authn.Session) error {
+	var err error
+	if !bytes.Equal(sessionOf(s), sessionOf(now)) {
+		err = t.del(sessionsOfBucket, sessionOf(s))
+	}
+	if now.ID == "" || !s.Expires().Equal(now.Expires()) {
+		err = errors.Join(err, t.unexpire(kindSession, s.ID, s.Expires()))
+	}
+	return err
 }
 
 // sessionOf is the session's key among its user's.

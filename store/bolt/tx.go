@@ -39,7 +39,11 @@ func (t *tx) bucket(b bucket) *bbolt.Bucket {
 	if t.b == nil {
 		panic("a transaction is used after it has ended")
 	}
-	return t.b.Bucket([]byte(b))
+	bb := t.b.Bucket([]byte(b))
+	if fill := filled[b]; fill > 0 && t.writable {
+		bb.FillPercent = fill
+	}
+	return bb
 }
 
 // get returns what is under key. The slice is bbolt's: read it at once.
@@ -56,6 +60,16 @@ func (t *tx) put(b bucket, key, value []byte) error {
 		return t.fail(fmt.Errorf("store: write to %s: %w", b, err))
 	}
 	return nil
+}
+
+// index puts an entry unless it is there already. Most writes move none of a
+// record's entries, and each that were written again would be another page, or
+// several, of the commit.
+func (t *tx) index(b bucket, key, value []byte) error {
+	if old := t.get(b, key); old != nil && bytes.Equal(old, value) {
+		return nil
+	}
+	return t.put(b, key, value)
 }
 
 func (t *tx) del(b bucket, key []byte) error {

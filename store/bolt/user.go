@@ -60,10 +60,7 @@ func (t *tx) PutUser(u authn.User) error {
 		return err
 	}
 	r := newUserRecord(u, former(old, u.Username))
-	if err := t.unindexUser(u.ID, old); err != nil {
-		return err
-	}
-	if err := t.indexUser(u.ID, r); err != nil {
+	if err := t.reindexUser(u.ID, old, r); err != nil {
 		return err
 	}
 	if !known {
@@ -84,7 +81,7 @@ func (t *tx) DeleteUser(id string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.unindexUser(id, r); err != nil {
+	if err := t.reindexUser(id, r, userRecord{}); err != nil {
 		return err
 	}
 	names := r.Former
@@ -104,41 +101,54 @@ func (t *tx) DeleteUser(id string) error {
 	return nil
 }
 
-// indexUser makes the user findable by everything in r.
-func (t *tx) indexUser(id string, r userRecord) error {
-	err := t.put(statesBucket, []byte(id), flag(r.Active))
+// reindexUser makes the user findable by everything in r, and no longer by what
+// was only in old; an r without a version is nobody. But for the usernames:
+// they are never free again while the user lives.
+func (t *tx) reindexUser(id string, old, r userRecord) error {
+	now := userEntries(id, r)
+	var err error
+	for _, e := range userEntries(id, old) {
+		if !slices.ContainsFunc(now, e.samePlace) {
+			err = errors.Join(err, t.del(e.bucket, e.key))
+		}
+	}
 	if r.Username != "" {
-		err = errors.Join(err, t.put(usernamesBucket, fold(r.Username), []byte("="+id)))
+		now = append(now, entry{usernamesBucket, fold(r.Username), []byte("=" + id)})
 	}
 	for _, name := range r.Former {
-		err = errors.Join(err, t.put(usernamesBucket, []byte(name), []byte("~"+id)))
+		now = append(now, entry{usernamesBucket, []byte(name), []byte("~" + id)})
 	}
-	if r.Email != "" {
-		err = errors.Join(err, t.put(emailsBucket, fold(r.Email), []byte(id)))
-	}
-	if r.Name != "" {
-		err = errors.Join(err, t.put(namesBucket, pair(string(fold(r.Name)), id), nil))
-	}
-	for _, role := range r.Roles {
-		err = errors.Join(err, t.put(rolesBucket, pair(role, id), flag(r.Active)))
+	for _, e := range now {
+		err = errors.Join(err, t.index(e.bucket, e.key, e.value))
 	}
 	return err
 }
 
-// unindexUser takes out what indexUser put in, but for the usernames: they are
-// never free again while the user lives.
-func (t *tx) unindexUser(id string, r userRecord) error {
-	err := t.del(statesBucket, []byte(id))
+// entry is one of a record's in an index.
+type entry struct {
+	bucket bucket
+	key    []byte
+	value  []byte
+}
+
+func (e entry) samePlace(x entry) bool { return e.bucket == x.bucket && bytes.Equal(e.key, x.key) }
+
+// userEntries are where a user is found, but for the usernames.
+func userEntries(id string, r userRecord) []entry {
+	if r.V == 0 {
+		return nil
+	}
+	entries := []entry{{statesBucket, []byte(id), flag(r.Active)}}
 	if r.Email != "" {
-		err = errors.Join(err, t.del(emailsBucket, fold(r.Email)))
+		entries = append(entries, entry{emailsBucket, fold(r.Email), []byte(id)})
 	}
 	if r.Name != "" {
-		err = errors.Join(err, t.del(namesBucket, pair(string(fold(r.Name)), id)))
+		entries = append(entries, entry{namesBucket, pair(string(fold(r.Name)), id), nil})
 	}
 	for _, role := range r.Roles {
-		err = errors.Join(err, t.del(rolesBucket, pair(role, id)))
+		entries = append(entries, entry{rolesBucket, pair(role, id), flag(r.Active)})
 	}
-	return err
+	return entries
 }
 
 // NamesFree implements authn.Tx.
