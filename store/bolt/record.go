@@ -90,6 +90,16 @@ var buckets = []bucket{
 // first.
 var since = map[bucket]int{ticketsBucket: 2, ticketsOfBucket: 2, outboxBucket: 2, outboxDueBucket: 2}
 
+// filled is how full pages are left where keys come in order, each after all
+// that are there: nothing will be put between them, and with bbolt's half the
+// file would be twice as large, and reading it too. Users and sessions grow
+// and shrink a little where they stand; for that there is room.
+var filled = map[bucket]float64{
+	usersBucket: 0.75, sessionsBucket: 0.75,
+	statesBucket: 0.95, rolesBucket: 0.95, expiryBucket: 0.95,
+	eventsBucket: 0.95, eventLogBucket: 0.95, eventsByBucket: 0.95,
+}
+
 var (
 	metaFormat  = []byte("format")
 	metaVersion = []byte("version")
