@@ -51,6 +51,10 @@ type ImportResult struct {
 	Outcome ImportOutcome
 	Fields  []FieldError
 	Hashed  bool // its password takes a hash, which is slow; in a dry run, would take one
+
+	// Of an account that was created or, in a dry run, would be.
+	Login string
+	Roles []string
 }
 
 const (
@@ -205,8 +209,11 @@ func (im *importing) flush(ctx context.Context) error {
 		if batch[i].open() { // of a dry run
 			batch[i].end(ImportCreated)
 		}
-		results[i] = batch[i].result
-		results[i].Hashed = batch[i].needsHash() && results[i].Outcome == ImportCreated
+		r := batch[i].result
+		if r.Outcome == ImportCreated {
+			r.Hashed, r.Login, r.Roles = batch[i].needsHash(), batch[i].user.Login(), batch[i].user.Roles
+		}
+		results[i] = r
 	}
 	return im.report(results)
 }

@@ -23,6 +23,8 @@ type importResultJSON struct {
 	Line    int         `json:"line,omitempty"`
 	Outcome string      `json:"outcome,omitempty"`
 	Hashed  bool        `json:"hashed,omitempty"`
+	Login   string      `json:"login,omitempty"`
+	Roles   []string    `json:"roles,omitempty"`
 	Errors  []fieldJSON `json:"errors,omitempty"`
 
 	Done  bool   `json:"done,omitempty"`
@@ -71,7 +73,7 @@ func (s *Server) importUsers(w *answer, r *http.Request, a authn.Actor) error {
 }
 
 func shapeImportResult(r authn.ImportResult) importResultJSON {
-	out := importResultJSON{Line: r.Line, Outcome: string(r.Outcome), Hashed: r.Hashed}
+	out := importResultJSON{Line: r.Line, Outcome: string(r.Outcome), Hashed: r.Hashed, Login: r.Login, Roles: r.Roles}
 	for _, f := range r.Fields {
 		out.Errors = append(out.Errors, fieldJSON{f.Field, f.Code, f.Detail})
 	}

@@ -69,7 +69,7 @@ each: count on a few a second.`,
 				return err
 			}
 			defer answer.Close()
-			return p.printImport(answer, dryRun)
+			return p.printImport(answer, dryRun, c.cfg)
 		})(cmd, args)
 	}
 	return cmd
@@ -143,6 +143,8 @@ type importLine struct {
 	Line    int    `json:"line"`
 	Outcome string `json:"outcome"`
 	Hashed  bool   `json:"hashed"`
+	Login   string
+	Roles   []string
 	Errors  []struct{ Field, Code, Detail string }
 	Done    bool   `json:"done"`
 	Error   string `json:"error"`
@@ -172,14 +174,16 @@ func (t *importTotals) count(l importLine) {
 }
 
 // printImport prints the report as it comes, and the totals whatever happens:
-// what was reported is done.
-func (p *program) printImport(answer io.Reader, dryRun bool) error {
+// what was reported is done. A file can bring in people who may do everything,
+// or roles with a slip of the pen in them: both are said.
+func (p *program) printImport(answer io.Reader, dryRun bool, cfg *loaded) error {
 	out := bufio.NewWriter(p.stdout)
-	show, end := textReport(out, dryRun)
+	show, end := textReport(out, dryRun, cfg.Accounts.AdminRole)
 	if p.output == "json" {
 		show, end = jsonReport(out, dryRun)
 	}
 	var totals importTotals
+	var roles []string
 	err := errors.New("the import stopped")
 	for lines := json.NewDecoder(answer); ; {
 		var raw json.RawMessage
@@ -189,6 +193,7 @@ func (p *program) printImport(answer io.Reader, dryRun bool) error {
 		}
 		if l.Line > 0 {
 			totals.count(l)
+			roles = union(roles, l.Roles)
 			show(l, raw)
 			out.Flush() // it may go on for hours, or be stopped; end would tell of an error
 			continue
@@ -201,6 +206,7 @@ func (p *program) printImport(answer io.Reader, dryRun bool) error {
 	if flushed := out.Flush(); err == nil {
 		err = flushed
 	}
+	p.warnOfRoles(cfg, roles)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w; what is reported is done, and the same file can be given again", err)
@@ -210,10 +216,24 @@ func (p *program) printImport(answer io.Reader, dryRun bool) error {
 	return nil
 }
 
-// textReport names the lines that were not imported, and why.
-func textReport(out *bufio.Writer, dryRun bool) (show func(importLine, json.RawMessage), end func(importTotals)) {
+// union is a with what only b has, in the order of their first appearance.
+func union(a, b []string) []string {
+	for _, text := range b {
+		if !slices.Contains(a, text) {
+			a = append(a, text)
+		}
+	}
+	return a
+}
+
+// textReport names the lines that were not imported, and why, and those that
+// made an admin.
+func textReport(out *bufio.Writer, dryRun bool, adminRole string) (show func(importLine, json.RawMessage), end func(importTotals)) {
 	show = func(l importLine, _ json.RawMessage) {
 		if l.Outcome == "created" {
+			if adminRole != "" && slices.Contains(l.Roles, adminRole) {
+				fmt.Fprintf(out, "line %d: %s has the role %s, which administers accounts here\n", l.Line, l.Login, adminRole)
+			}
 			return
 		}
 		why := make([]string, len(l.Errors))
