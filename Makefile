@@ -5,7 +5,10 @@
 # make timing  whether time tells an account from none; wants a quiet machine
 # make scale   what everyday calls cost in a store of a million people; two minutes
 # make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
-#              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else)
+#              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else;
+#              bench-long: what idle connections and WebSockets cost, ten minutes)
+# make soak    twenty minutes of everything that people and strangers do: nothing may grow,
+#              nothing may fail that was not asked to (make soak FOR=1m to try it)
 
 BIN     := bin/doorward
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
@@ -15,7 +18,7 @@ RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CG
 # Servers are installed there, where only root looks by itself.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: run build test deps fuzz mutants timing scale bench bench-quick bench-storm bench-deps
+.PHONY: run build test deps fuzz mutants timing scale bench bench-quick bench-storm bench-long bench-deps soak
 
 # What to try is said once this server is up, and not if it cannot start: exec
 # keeps the number of the process, and a server that ran before is not this one.
@@ -75,6 +78,13 @@ bench-quick: bench-deps
 
 bench-storm: bench-deps
 	go run ./bench -rounds 3 -storm 10s
+
+bench-long:
+	go run ./bench -long -rounds 2 -slice 10s
+
+FOR ?= 20m
+soak:
+	go run ./bench -soak $(FOR)
 
 bench-deps:
 	@sh bench/deps.sh

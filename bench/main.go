@@ -10,7 +10,10 @@
 //
 // contenders.go says who takes part, conf/ how each is configured, measure.go
 // what is counted, report.go what is printed. storm.go is another question:
-// what a storm of sign-ins does to everyone else.
+// what a storm of sign-ins does to everyone else. And two more are put to the
+// gateway alone, in front of an application that can misbehave (stand.go):
+// long.go, what connections cost that are open and idle; soak.go, whether it
+// stays the same for as long as it runs.
 package main
 
 import (
@@ -36,6 +39,9 @@ type options struct {
 	before string
 	out    string
 	storm  time.Duration
+	soak   time.Duration
+	rate   int
+	long   bool
 	load   string // of the machine, before we add to it
 }
 
@@ -47,6 +53,9 @@ func main() {
 	flag.StringVar(&o.before, "before", "", "another build of doorward to measure along")
 	flag.StringVar(&o.out, "out", "", "write the results to this Markdown file, and a plot beside it")
 	flag.DurationVar(&o.storm, "storm", 0, "measure a storm of sign-ins for this long instead")
+	flag.DurationVar(&o.soak, "soak", 0, "soak for this long instead")
+	flag.IntVar(&o.rate, "rate", 300, "with so many requests a second")
+	flag.BoolVar(&o.long, "long", false, "measure long connections instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -72,7 +81,8 @@ type site struct {
 type tokens struct {
 	signer                    *signer
 	hot, expired, guest, left string
-	file                      string // one for every session
+	all                       []string // one for every session
+	file                      string   // of them
 }
 
 func run(ctx context.Context, o options) error {
@@ -80,6 +90,12 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("write 1 to 100 rounds of slices of 1s to 1m, or a storm of at most 5m")
 	}
 	o.load = loadAverage()
+	switch {
+	case o.soak != 0:
+		return soak(ctx, o)
+	case o.long:
+		return long(ctx, o)
+	}
 	only, err := regexp.Compile(o.only)
 	if err != nil {
 		return err
@@ -174,7 +190,7 @@ func (s *site) issue(algorithm string) (*tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.hot = all[0]
+	t.all, t.hot = all, all[0]
 	for _, one := range []struct {
 		to *string
 		in signedIn
