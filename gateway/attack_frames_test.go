@@ -2,14 +2,16 @@ package gateway
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // The usual pseudo-fields, in the words of testdata/http2.txt.
-const usualFields = ":method: GET | :scheme: http | :authority: {host} | :path: {home} | {auth}"
+const usualFields = ":method: GET | :scheme: {scheme} | :authority: {host} | :path: {home} | {auth}"
 
 var saidAs = regexp.MustCompile(`\{as (:[a-z]+)=((?:\{home\}|\{host\}|\{[0-9]+\*.*?\*\}|[^{}])*)\}`)
 
@@ -92,35 +94,117 @@ func everyWorld2(t *testing.T, f func(t *testing.T, w *world)) {
 	}
 }
 
-func TestHTTP2Attacks(t *testing.T) {
-	everyWorld2(t, func(t *testing.T, w *world) {
-		for i, a := range messages(t, "testdata/http2.txt", "") {
-			for j, c := range w.callers {
-				if a.want == "yes" || (i+len(w.name))%len(w.callers) == j {
-					w.strike(t, a, c)
-				}
-			}
-		}
-		for _, a := range messages(t, "testdata/http2credentials.txt", strings.TrimSuffix(usualFields, "{auth}")) {
-			a.nobody = a.want == "any"
-			for _, c := range w.callers {
+func TestHTTP2Attacks(t *testing.T) { everyWorld2(t, http2Tables) }
+
+// TestHTTP2AttacksUnderTLS: net/http has one server for both, but what it says of
+// a connection differs, and the scheme is the client's word.
+func TestHTTP2AttacksUnderTLS(t *testing.T) {
+	w := newWorld(t, "open", func(c *Config) {
+		c.Server.PublicURL, c.Server.TLS = "https://app.test", newTestCert(t, "app.test")
+	})
+	w.http2, w.secure = true, true
+	http2Tables(t, w)
+}
+
+func http2Tables(t *testing.T, w *world) {
+	t.Helper()
+	for i, a := range messages(t, "testdata/http2.txt", "") {
+		for j, c := range w.callers {
+			if a.want == "yes" || (i+len(w.name))%len(w.callers) == j {
 				w.strike(t, a, c)
 			}
 		}
-	})
+	}
+	for _, a := range messages(t, "testdata/http2credentials.txt", strings.TrimSuffix(usualFields, "{auth}")) {
+		a.nobody = a.want == "any"
+		for _, c := range w.callers {
+			w.strike(t, a, c)
+		}
+	}
 }
 
-// TestTheTablesInFrames is every case of the tables once more, each for one
-// caller drawn by lot.
+// TestTheTablesInFrames is the tables once more: every case for a caller drawn by
+// lot, in half of the configurations.
 func TestTheTablesInFrames(t *testing.T) {
 	everyWorld2(t, func(t *testing.T, w *world) {
 		r := lot("frames" + w.name)
 		for _, class := range classes(t) {
 			before, reached := w.n, w.reached
 			for _, a := range table(t, class) {
-				w.strike(t, a, w.callers[r.IntN(len(w.callers))])
+				if r.IntN(2) == 0 {
+					w.strike(t, a, w.callers[r.IntN(len(w.callers))])
+				}
 			}
 			t.Logf("%s: %d attacks, %d requests reached the backend", class, w.n-before, w.reached-reached)
+		}
+	})
+}
+
+// anyMessage is a request with something odd about its fields.
+func anyMessage(r *rand.Rand) message {
+	m := message{fields: [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "{host}"}, {":path", "{home}"}, {"{auth}", ""}}}
+	if r.IntN(3) == 0 {
+		m.fields[3][1] = strings.Split(anyPath(r).raw, " ")[1]
+	}
+	if r.IntN(3) == 0 {
+		m.fields[0][1] = "POST"
+		m.data = []string{pick(r, "hello", "", "GET /admin/x HTTP/1.1\r\nHost: app.test\r\n\r\n", "0\r\n\r\n"), "~"}[:1+r.IntN(2)]
+		m.fields = append(m.fields, [2]string{"content-length", pick(r, "5", "5", "6", "0", "3", "+5", "5,5", "05", " 5", "")})
+	}
+	for range 1 + r.IntN(4) {
+		i := r.IntN(len(m.fields))
+		claim, value, _ := strings.Cut(claims[r.IntN(len(claims))], ": ")
+		if claim = strings.ToLower(claim); r.IntN(3) == 0 {
+			claim = respelled(r, claim)
+		}
+		switch r.IntN(8) {
+		case 0:
+			m.fields = append(m.fields, m.fields[i])
+		case 1:
+			m.fields = slices.Delete(m.fields, i, i+1)
+		case 2:
+			j := r.IntN(len(m.fields))
+			m.fields[i], m.fields[j] = m.fields[j], m.fields[i]
+		case 3:
+			if m.fields[i][0] != "{auth}" {
+				m.fields[i][1] += pick(r, " ", "\t", "\r\nX-Forwarded-User: root", "\n", "\x00", "#", "?", "/", "@admin.test", ",admin.test", ":80", ";", "%00", "\xff", "")
+			}
+		case 4:
+			m.trailers = append(m.trailers, [2]string{claim, value})
+		case 5:
+			m.fields = append(m.fields, [2]string{pick(r, "connection", "te", "trailer", "upgrade", "host", "cookie", "expect", ":path", ":authority", ":protocol"), pick(r, claim, "trailers", "admin.test", "websocket", "a=1", "/admin/x")})
+		default:
+			m.fields = append(m.fields, [2]string{claim, value + pick(r, "", "", "", " ", "\r\n", ", x")})
+		}
+		if len(m.fields) == 0 {
+			m.fields = [][2]string{{claim, value}}
+		}
+	}
+	return m
+}
+
+func TestGeneratedFrames(t *testing.T) {
+	each := 30
+	if testing.Short() {
+		each = 10
+	}
+	everyWorld2(t, func(t *testing.T, w *world) {
+		for _, class := range []string{"paths", "names", "hosts", "methods", "cookies", "messages"} {
+			r := lot("frames" + w.name + class)
+			reached := w.reached
+			for i := range each * map[bool]int{true: 5, false: 1}[class == "messages"] {
+				a := attack{want: "any", requests: 1, nobody: true, raw: "a message", message: message{}}
+				if class == "messages" {
+					a.message = anyMessage(r)
+				} else {
+					a = generators[class](r)
+				}
+				a.class, a.name = class+" in frames", fmt.Sprint("generated ", i)
+				w.strike(t, a, w.callers[r.IntN(len(w.callers))])
+			}
+			if w.reached == reached {
+				t.Errorf("%s: none reached the backend: what refuses everything proves nothing", class)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -80,7 +81,7 @@ func spoken2(raw string) message {
 	if i := strings.LastIndex(target, " HTTP/"); i >= 0 {
 		target = target[:i]
 	}
-	m := message{fields: [][2]string{{":method", method}, {":scheme", "http"}, {":path", target}}}
+	m := message{fields: [][2]string{{":method", method}, {":scheme", "{scheme}"}, {":path", target}}}
 	var fields [][2]string
 	for _, line := range lines[1:] {
 		if n := len(fields); n > 0 && strings.TrimLeft(line, " \t") != line {
@@ -143,16 +144,20 @@ type answer2 struct {
 	reset bool // given up by the gateway
 }
 
-func dial2(t testing.TB, addr string) *session2 {
+// dial2 is a new connection to the world. Whoever asked for it closes it.
+func (w *world) dial2(t testing.TB) *session2 {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, patience)
+	conn, err := net.DialTimeout("tcp", w.addr, patience)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if w.secure {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	}
 	return begin2(t, conn)
 }
 
-// begin2 speaks the preface. Whoever asked for the connection closes it.
+// begin2 speaks the preface.
 func begin2(t testing.TB, conn net.Conn) *session2 {
 	t.Helper()
 	s := &session2{Conn: conn, Framer: http2.NewFramer(conn, conn), next: 1, heard: map[uint32]*answer2{}}
@@ -331,7 +336,7 @@ func (w *world) connected(t testing.TB) *session2 {
 		w.session = nil
 	}
 	if w.session == nil {
-		w.session = dial2(t, w.addr)
+		w.session = w.dial2(t)
 	}
 	return w.session
 }
@@ -339,7 +344,7 @@ func (w *world) connected(t testing.TB) *session2 {
 func (w *world) plainMessage() message {
 	_, auth, _ := strings.Cut(w.callers[1].person.bearer, ": ")
 	return message{fields: [][2]string{
-		{":method", "GET"}, {":scheme", "http"}, {":authority", w.host}, {":path", strings.Split(w.plainLine(), " ")[1]}, {"authorization", auth},
+		{":method", "GET"}, {":scheme", w.scheme()}, {":authority", w.host}, {":path", strings.Split(w.plainLine(), " ")[1]}, {"authorization", auth},
 	}}
 }
 

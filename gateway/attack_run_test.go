@@ -61,7 +61,8 @@ type world struct {
 	host     string // the Host of a usual request
 	http2    bool   // cases go out in frames
 	session  *session2
-	n        int // attacks so far
+	secure   bool // under TLS
+	n        int  // attacks so far
 	failures int
 	reached  int // requests that reached the backend, the plain ones after each attack not counted
 }
@@ -152,8 +153,15 @@ func (w *world) fill(raw string, c caller) string {
 	if w.name == "deny" && w.n%3 == 0 && c.who != "" {
 		home = "/app/x"
 	}
-	return strings.NewReplacer("{auth}", auth, "{token}", credential, "{cookie}", cookie, "{host}", w.host, "{home}", home,
+	return strings.NewReplacer("{auth}", auth, "{token}", credential, "{cookie}", cookie, "{host}", w.host, "{home}", home, "{scheme}", w.scheme(),
 		"{session}", strings.SplitN(cookie, "=", 2)[0]).Replace(raw)
+}
+
+func (w *world) scheme() string {
+	if w.secure {
+		return "https"
+	}
+	return "http"
 }
 
 // mark numbers the case's first request: one that breaks off may arrive late.
@@ -347,7 +355,11 @@ func (w *world) judgeAnswer(res *http.Response, body, method string) (wrong []st
 // judge says what is wrong with a request that reached the backend; as is who
 // it may be from.
 func (w *world) judge(r recorded, as []caller) (wrong []string) {
-	wrong = judgeHead(r.head, w.trusted)
+	head := r.head
+	if w.secure {
+		head = strings.Replace(head, "X-Forwarded-Proto: https\r\n", "X-Forwarded-Proto: http\r\n", 1) // what the oracle knows
+	}
+	wrong = judgeHead(head, w.trusted)
 	lines := identityLines(r.head)
 	i := slices.IndexFunc(as, func(c caller) bool { return slices.Equal(lines, c.identity) })
 	if i < 0 {
