@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/doorward/doorward/authn"
 )
@@ -52,7 +56,8 @@ func (s *Server) listUsers(w *answer, r *http.Request, _ authn.Actor) error {
 
 // userQuery reads the query of a listing; all that is wrong comes back at once.
 func userQuery(r *http.Request) (authn.UserQuery, int, error) {
-	values, wrong := r.URL.Query(), &authn.InputError{}
+	wrong := &authn.InputError{}
+	values := readQuery(wrong, r, "active", "after", "limit", "page", "q", "role")
 	number := func(name string, normal, most int) int {
 		text := values.Get(name)
 		if text == "" {
@@ -82,6 +87,27 @@ func userQuery(r *http.Request) (authn.UserQuery, int, error) {
 		q.Active = &active
 	}
 	return q, page, wrong.OrNil()
+}
+
+// readQuery is the query of a listing that knows these parameters, noting what
+// else is in it: a filter that is misspelt and passed over would answer with
+// everybody.
+func readQuery(wrong *authn.InputError, r *http.Request, known ...string) url.Values {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		wrong.Add("", "format", "the query is not name=value&name=value")
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case len(wrong.Fields) >= maxFormProblems:
+			return values
+		case !slices.Contains(known, name):
+			wrong.Add(shown(name), "unknown", "no such parameter: there are "+strings.Join(known, ", "))
+		case len(values[name]) > 1:
+			wrong.Add(name, "duplicate", "given more than once")
+		}
+	}
+	return values
 }
 
 // newUserBody is an account for someone else. Without a password one is made.

@@ -266,6 +266,25 @@ func TestAdminListsUsers(t *testing.T) {
 	}
 }
 
+// A filter nobody knows is no filter: it must not answer with everybody.
+func TestUnknownParametersOfListings(t *testing.T) {
+	g := newGateway(t, nil)
+	boss := g.person(t, "boss", "admin")
+	for path, want := range map[string]struct{ field, says string }{
+		"/auth/admin/users?Role=admin":           {"Role unknown", "role"},
+		"/auth/admin/users?role=admin&role=user": {"role duplicate", ""},
+		"/auth/admin/users?role=%zz":             {"format", ""},
+		"/auth/admin/events?type=sign_in.failed": {"type unknown", "kind"},
+		"/auth/events?kind=sign_in.failed":       {"kind unknown", "after"},
+	} {
+		a := g.get(path, "Cookie: "+boss.cookie)
+		wantProblem(t, a, 400, "INVALID_INPUT")
+		if got := a.fields(t); !slices.Equal(got, []string{want.field}) || !strings.Contains(a.Body, want.says) {
+			t.Errorf("%s: got %q, want %s, and %q said: %s", path, got, want.field, want.says, a.Body)
+		}
+	}
+}
+
 // last is the id of the listing's last user: the cursor for the rest.
 func (l usersReply) last() string { return l.Users[len(l.Users)-1].ID }
 
@@ -302,6 +321,8 @@ func TestAdminReadsTheSecurityLog(t *testing.T) {
 		"?user=" + u.ID:                              {"sign_in.succeeded", "sign_in.failed", "user.created"},
 		"?user=" + u.ID + "&" + later:                {"sign_in.succeeded", "sign_in.failed"},
 		"?user=" + u.ID + "&kind=sign_in.failed":     {"sign_in.failed"},
+		"?login=ANN&" + later:                        {"sign_in.succeeded", "sign_in.failed"},
+		"?login=ann&kind=sign_in.failed":             {"sign_in.failed"},
 		"?kind=sign_in.failed":                       {"sign_in.failed"},
 		"?kind=user.deleted":                         nil,
 		"?user=" + boss.id + "&kind=user.created":    {"user.created"},
@@ -314,6 +335,18 @@ func TestAdminReadsTheSecurityLog(t *testing.T) {
 	all := list("?user=" + u.ID)
 	if got := kinds(list("?user=" + u.ID + "&after=" + all.Events[0].ID)); !slices.Equal(got, []string{"sign_in.failed", "user.created"}) {
 		t.Errorf("after the first: got %q", got)
+	}
+	for query, want := range map[string]string{
+		"?login=nobody":                 "login unknown",
+		"?login=ann&user=" + u.ID:       "login duplicate",
+		"?user=" + u.ID + "&user=other": "user duplicate",
+		"?users=" + u.ID:                "users unknown",
+	} {
+		a := g.get("/auth/admin/events"+query, "Cookie: "+boss.cookie)
+		wantProblem(t, a, 400, "INVALID_INPUT")
+		if got := a.fields(t); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: got %q, want %s", query, got, want)
+		}
 	}
 	a := g.get("/auth/admin/events?user=..&kind=x&since=yesterday&after=-", "Cookie: "+boss.cookie)
 	wantProblem(t, a, 400, "INVALID_INPUT")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"regexp"
 	"time"
@@ -20,9 +21,13 @@ type eventsBody struct {
 
 // ownEvents lists what happened to the caller's account, newest first.
 func (s *Server) ownEvents(w *answer, r *http.Request) error {
-	after := r.URL.Query().Get("after")
+	wrong := &authn.InputError{}
+	after := readQuery(wrong, r, "after").Get("after")
 	if !isCursor(after) {
-		return invalid("after", "format", "send next of the page before")
+		wrong.Add("after", "format", "send next of the page before")
+	}
+	if err := wrong.OrNil(); err != nil {
+		return err
 	}
 	body, err := s.eventPage(r, authn.EventQuery{User: exchangeOf(r).identity.User.ID, After: after})
 	if err != nil {
@@ -33,7 +38,7 @@ func (s *Server) ownEvents(w *answer, r *http.Request) error {
 
 // allEvents lists the security log for an admin, newest first.
 func (s *Server) allEvents(w *answer, r *http.Request, _ authn.Actor) error {
-	q, err := eventQuery(r)
+	q, err := s.eventQuery(r)
 	if err != nil {
 		return err
 	}
@@ -48,8 +53,9 @@ func (s *Server) allEvents(w *answer, r *http.Request, _ authn.Actor) error {
 var eventKind = regexp.MustCompile(`^[a-z_]{1,32}\.[a-z_]{1,32}$`)
 
 // eventQuery reads the query of a listing; all that is wrong comes back at once.
-func eventQuery(r *http.Request) (authn.EventQuery, error) {
-	values, wrong := r.URL.Query(), &authn.InputError{}
+func (s *Server) eventQuery(r *http.Request) (authn.EventQuery, error) {
+	wrong := &authn.InputError{}
+	values := readQuery(wrong, r, "after", "kind", "login", "since", "user")
 	q := authn.EventQuery{User: values.Get("user"), Kind: authn.Kind(values.Get("kind")), After: values.Get("after")}
 	if !isCursor(q.User) {
 		wrong.Add("user", "format", "the id of a user")
@@ -67,7 +73,30 @@ func eventQuery(r *http.Request) (authn.EventQuery, error) {
 	if !isCursor(q.After) {
 		wrong.Add("after", "format", "send next of the page before")
 	}
+	if err := s.eventsOf(r, values.Get("login"), &q, wrong); err != nil {
+		return q, err
+	}
 	return q, wrong.OrNil()
+}
+
+// eventsOf narrows q to the account somebody signs in to as login. That is a
+// parameter of its own: a username can look like another account's id. Who is
+// deleted has an id only.
+func (s *Server) eventsOf(r *http.Request, login string, q *authn.EventQuery, wrong *authn.InputError) error {
+	switch {
+	case login == "":
+		return nil
+	case q.User != "":
+		wrong.Add("login", "duplicate", "give one of user and login")
+		return nil
+	}
+	u, err := s.Authn.UserByLogin(r.Context(), login)
+	if errors.Is(err, authn.ErrNotFound) {
+		wrong.Add("login", "unknown", "nobody has this username or email address")
+		return nil
+	}
+	q.User = u.ID
+	return err
 }
 
 // eventPage asks for one event more than it shows, to know whether there is a

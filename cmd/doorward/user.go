@@ -67,7 +67,7 @@ func (p *program) userCommand() *cobra.Command {
 	user := &cobra.Command{Use: "user", Short: "Look at and change accounts, also beside a running server"}
 	user.AddCommand(p.userAdd(), p.userList(), p.userShow(), p.userPasswd(), p.userRoles(),
 		p.userActive("disable", false), p.userActive("enable", true), p.userDelete(),
-		p.userLogout(), p.userUnlock(), p.userReset(), p.userSessions(), p.userImport(), p.userExport())
+		p.userLogout(), p.userUnlock(), p.userReset(), p.userSessions(), p.userEvents(), p.userImport(), p.userExport())
 	return group(user)
 }
 
