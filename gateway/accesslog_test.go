@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -201,5 +203,38 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	line := g.requestLine(a.Header.Get("X-Request-Id"))
 	if line["status"] != 500.0 || line["level"] != "WARN" {
 		t.Errorf("line: status %v level %v, want 500 WARN", line["status"], line["level"])
+	}
+}
+
+// The short way to a line may only be taken where it says what slog's own
+// handler would have said.
+func TestTheShortWayToALineIsNoOtherLine(t *testing.T) {
+	texts := []string{"", "plain", "Mozilla/5.0 (X11; Linux) <a href='x'>&", `a "quoted" one`, `back\slash`, "tab\there", "line\nbreak", "caf\u00e9", "\u2028", "\xff", "\x7f", "\x00"}
+	for b := range 256 {
+		texts = append(texts, "x"+string([]byte{byte(b)}))
+	}
+	short := 0
+	for _, text := range texts {
+		c := new(call)
+		c.route, c.upstream, c.decision, c.status, c.answer.bytes = text, "app", "allowed", 200, 1<<40
+		c.upstreamTime = 1234567 * time.Nanosecond
+		l := &AccessLine{call: c, request: httptest.NewRequest("GET", "/a/b?c", nil), took: 98765432100 * time.Nanosecond}
+		var long bytes.Buffer
+		record := slog.NewRecord(time.Time{}, slog.LevelInfo, "request", 0)
+		record.AddAttrs(slog.Any("", l))
+		if err := slog.NewJSONHandler(&long, nil).Handle(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		members, plain := l.AppendJSON(nil)
+		if !plain {
+			continue
+		}
+		short++
+		if got, want := `{"level":"INFO","msg":"request"`+string(members)+"}\n", long.String(); got != want {
+			t.Errorf("%q:\n got %s\nwant %s", text, got, want)
+		}
+	}
+	if short < 90 {
+		t.Errorf("only %d of %d went the short way", short, len(texts))
 	}
 }

@@ -23,19 +23,20 @@ type answer struct {
 	x      *exchange
 	body   paced
 
-	rc       *http.ResponseController
+	rc       http.ResponseController
 	limit    time.Duration // how long one chunk may take
 	http2    bool
 	duplex   bool // the answer may start before the body has ended
 	began    bool // the header is out: what follows cannot become a refusal
 	hijacked bool
-	status   int // 0: nothing was answered
+	until    time.Time // the connection's write deadline, under HTTP/1
+	status   int       // 0: nothing was answered
 	bytes    int64
 }
 
 func (w *answer) begin(rw http.ResponseWriter, s *Server, x *exchange) {
 	w.ResponseWriter, w.server, w.x = rw, s, x
-	w.rc = http.NewResponseController(rw)
+	w.rc = *http.NewResponseController(rw)
 	w.limit = x.live.cfg.Server.Timeouts.Body
 }
 
@@ -133,7 +134,12 @@ func (w *answer) expectWrite() {
 	if w.body.w != nil && !w.duplex && !w.body.done.Load() {
 		limit *= 2
 	}
-	_ = w.rc.SetWriteDeadline(time.Now().Add(limit))
+	end := time.Now().Add(limit)
+	if !w.http2 && !w.until.Before(end) {
+		return
+	}
+	w.until = end.Add(limit / 16) // for the chunks that follow at once: moving it costs a timer
+	_ = w.rc.SetWriteDeadline(w.until)
 }
 
 // wrote stops it again under HTTP/2, where a deadline that passes ends the

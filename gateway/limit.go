@@ -46,7 +46,7 @@ func (c LimitConfig) rate(name limiterName) Rate {
 // is a client's network, a user's id or an address; an empty one is a budget
 // like any other, shared by all who have none.
 func (s *Server) allow(x *exchange, name limiterName, key string) error {
-	_, err := s.take(name, x.live.cfg.Limits.rate(name), bucketKey{string(name), key})
+	_, err := s.take(name, x.live.cfg.Limits.rate(name), bucketKey{limit: string(name), holder: key})
 	return err
 }
 
@@ -54,7 +54,7 @@ func (s *Server) allow(x *exchange, name limiterName, key string) error {
 // was taken. It is taken first, so that a hundred guesses at once are not all
 // made before the first is counted. giveBack is nil where there is no limit.
 func (s *Server) reserve(x *exchange, name limiterName, key string) (giveBack func(), err error) {
-	b, err := s.take(name, x.live.cfg.Limits.rate(name), bucketKey{string(name), key})
+	b, err := s.take(name, x.live.cfg.Limits.rate(name), bucketKey{limit: string(name), holder: key})
 	if b == nil || err != nil {
 		return nil, err
 	}
@@ -69,13 +69,13 @@ func (s *Server) limitRequest(x *exchange, r *http.Request) error {
 	limit := x.live.cfg.Limits.Requests
 	if i := x.match.Rule; i >= 0 && x.live.cfg.Routes[i].Limit.N > 0 {
 		limit = x.live.cfg.Routes[i].Limit
-		key.limit = "route " + x.live.routes[i].label
+		key.route = x.live.routes[i].label
 	}
 	if limit.N == 0 {
 		return nil
 	}
 	if x.identity != nil {
-		key.holder = "user " + x.identity.User.ID
+		key.user = x.identity.User.ID
 	} else {
 		key.holder = x.client(r).Network()
 	}
@@ -128,8 +128,8 @@ const (
 	evictionSample = 8
 )
 
-// bucketKey is which budget, and whose.
-type bucketKey struct{ limit, holder string }
+// bucketKey is which budget, and whose: a user's, else another holder's.
+type bucketKey struct{ limit, route, user, holder string }
 
 type buckets struct {
 	seed   maphash.Seed

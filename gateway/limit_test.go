@@ -187,7 +187,7 @@ func TestBucketsStayBounded(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	bs, now, limit := newBuckets(), time.Now(), Rate{10, time.Hour}
 	for i := range 200_000 {
-		bs.of(bucketKey{"requests", fmt.Sprintf("2001:db8:%x:%x::/64", i>>16, i&0xffff)}, limit, now).AllowN(now, 1)
+		bs.of(bucketKey{limit: "requests", holder: fmt.Sprintf("2001:db8:%x:%x::/64", i>>16, i&0xffff)}, limit, now).AllowN(now, 1)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -204,14 +204,14 @@ func TestBucketsStayBounded(t *testing.T) {
 func TestSpentBucketOutlivesStrangers(t *testing.T) {
 	bs, now, limit := newBuckets(), time.Now(), Rate{10, time.Hour}
 	for i := range 100 {
-		bs.of(bucketKey{"requests", fmt.Sprint("spent ", i)}, limit, now).AllowN(now, 10)
+		bs.of(bucketKey{limit: "requests", holder: fmt.Sprint("spent ", i)}, limit, now).AllowN(now, 10)
 	}
 	for i := range 200_000 {
-		bs.of(bucketKey{"requests", fmt.Sprint("made up ", i)}, limit, now).AllowN(now, 1)
+		bs.of(bucketKey{limit: "requests", holder: fmt.Sprint("made up ", i)}, limit, now).AllowN(now, 1)
 	}
 	kept := 0
 	for i := range 100 {
-		if !bs.of(bucketKey{"requests", fmt.Sprint("spent ", i)}, limit, now).AllowN(now, 1) {
+		if !bs.of(bucketKey{limit: "requests", holder: fmt.Sprint("spent ", i)}, limit, now).AllowN(now, 1) {
 			kept++
 		}
 	}

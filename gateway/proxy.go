@@ -69,8 +69,9 @@ type passage struct {
 	asked policy.Request // what was admitted
 	at    url.URL        // where the request goes
 
-	cancel context.CancelCauseFunc
-	upload bool // there is a body
+	direct bool        // by the short way: the backend's direct
+	cancel func(error) // ends the call to the backend, for a reason
+	upload bool        // there is a body
 	stream *stream
 	tunnel *tunnel // for a WebSocket handshake
 	sent   time.Time
@@ -92,10 +93,7 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 	if err := p.aim(); err != nil {
 		return err
 	}
-	var ctx context.Context
-	ctx, p.cancel = context.WithCancelCause(r.Context())
-	defer p.cancel(nil)
-
+	x.passage = p
 	var out http.ResponseWriter = w
 	if isWebSocket(r) && route.upgradable() {
 		p.tunnel = &tunnel{answer: w}
@@ -104,15 +102,16 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 		delete(r.Header, "Upgrade") // an offer of h2c, or of whatever: declined by silence
 	}
 	delete(r.Header, "Http2-Settings") // also beside a handshake, where Connection need not name it
+	if p.direct = up.direct != nil && p.tunnel == nil && carries(r); !p.direct {
+		ctx, cancel := context.WithCancelCause(x)
+		defer cancel(nil)
+		p.cancel, r = cancel, r.WithContext(ctx)
+	}
 	defer func() {
 		if p.stream != nil {
 			s.streams.finish(p.stream)
 		}
 	}()
-	proxy := httputil.ReverseProxy{
-		Rewrite: p.rewrite, ModifyResponse: p.answered, ErrorHandler: p.failed,
-		Transport: up, BufferPool: &copyBuffers, ErrorLog: silent,
-	}
 	p.upload = r.Body != nil && r.Body != http.NoBody
 	if p.upload && isLong(r.ContentLength) {
 		if err := p.follow(nil); err != nil {
@@ -120,8 +119,31 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 		}
 	}
 	p.sent = s.Now()
-	proxy.ServeHTTP(out, r.WithContext(ctx))
+	reverse.ServeHTTP(out, r)
 	return p.err
+}
+
+// reverse carries every passage; which one, the request's context knows.
+var reverse = &httputil.ReverseProxy{
+	Rewrite:        func(pr *httputil.ProxyRequest) { passageOf(pr.Out).rewrite(pr) },
+	Transport:      byPassage{},
+	ModifyResponse: func(res *http.Response) error { return passageOf(res.Request).answered(res) },
+	ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { passageOf(r).failed(r, err) },
+	BufferPool:     &copyBuffers,
+	ErrorLog:       silent,
+}
+
+func passageOf(r *http.Request) *passage { return exchangeOf(r).passage }
+
+// byPassage is the transport of whichever backend the passage leads to.
+type byPassage struct{}
+
+func (byPassage) RoundTrip(r *http.Request) (*http.Response, error) {
+	p := passageOf(r)
+	if p.direct {
+		return p.up.direct.RoundTrip(r)
+	}
+	return p.up.RoundTrip(r)
 }
 
 // upgradable reports whether WebSocket handshakes pass.
@@ -187,9 +209,9 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 // forwarded writes where the request came from.
 func (p *passage) forwarded(h http.Header) {
 	x := p.x
-	from := "unknown" // as RFC 7239 has it
-	if x.clientIP.IsValid() {
-		from = x.clientIP.String()
+	from := x.clientText()
+	if from == "" {
+		from = "unknown" // as RFC 7239 has it
 	}
 	if x.forwardedFor != "" {
 		from = x.forwardedFor + ", " + x.peer.String()
@@ -207,7 +229,7 @@ func (p *passage) answered(res *http.Response) error {
 	x := p.x
 	x.upstreamTime = p.s.Now().Sub(p.sent)
 	p.up.report(p.s.Metrics, true)
-	if outlasts(res) {
+	if outlasts(res) || x.upstreamTime > longAnswer {
 		if p.err = p.follow(res); p.err != nil {
 			return p.err
 		}
@@ -227,11 +249,19 @@ func (p *passage) answered(res *http.Response) error {
 	return nil
 }
 
+// longAnswer is how long a backend may think before anybody asks again whether
+// the caller may still have what it says.
+const longAnswer = time.Second
+
 // follow lists what may take long, so that it ends with what admitted it. A long
 // answer to a long upload takes its place; before the answer there is none.
 func (p *passage) follow(res *http.Response) error {
 	if p.stream != nil {
 		p.s.streams.finish(p.stream)
+	}
+	cancel := p.cancel
+	if p.direct { // only its answer can be listed: there is no upload
+		cancel = func(error) { abort(res) }
 	}
 	st := &stream{
 		server:    p.s,
@@ -240,7 +270,7 @@ func (p *passage) follow(res *http.Response) error {
 		upload:    p.upload,
 		answer:    res != nil,
 		upstream:  p.up.name,
-		cancel:    p.cancel,
+		cancel:    cancel,
 		rc:        http.NewResponseController(p.w),
 	}
 	if p.x.identity != nil {
@@ -256,7 +286,7 @@ func (p *passage) follow(res *http.Response) error {
 
 // failed notes why there is no answer from the backend. Where it is, nobody is
 // told; the cause is for the log.
-func (p *passage) failed(_ http.ResponseWriter, out *http.Request, err error) {
+func (p *passage) failed(out *http.Request, err error) {
 	if p.err != nil {
 		return // the backend answered; it was us who did not want to hear it
 	}

@@ -115,7 +115,7 @@ func (s *Server) Public() http.Handler { return http.HandlerFunc(s.handle) }
 // handle is the frame around serve: it makes the exchange, turns the error into
 // an answer, and accounts for the request exactly once however it ends.
 func (s *Server) handle(rw http.ResponseWriter, r *http.Request) {
-	c := &call{} // one allocation for both
+	c := new(call) // one allocation for all of it
 	x, w := &c.exchange, &c.answer
 	x.live, x.start, x.route = s.live.Load(), s.Now(), noRoute
 	x.match.Rule = -1
@@ -125,7 +125,7 @@ func (s *Server) handle(rw http.ResponseWriter, r *http.Request) {
 
 	s.underWay.Add(1)
 	defer s.underWay.Add(-1)
-	defer s.account(w, r, x) // outside the rest: also for what panics
+	defer s.account(c, r) // outside the rest: also for what panics
 	defer s.rescue(w, r)
 	if err := s.serve(w, r, x); err != nil && err != errAnswered {
 		s.fail(w, r, err)
@@ -137,6 +137,7 @@ func (s *Server) handle(rw http.ResponseWriter, r *http.Request) {
 type call struct {
 	exchange
 	answer
+	line AccessLine
 }
 
 // rescue turns a panic into INTERNAL. An abort is no accident and goes on to

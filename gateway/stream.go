@@ -48,7 +48,7 @@ type stream struct {
 	upload    bool // a body is coming
 	answer    bool // an answer is going
 	upstream  string
-	cancel    context.CancelCauseFunc // ends the call to the backend
+	cancel    func(error) // ends the call to the backend
 	rc        *http.ResponseController
 	unfollow  func()
 

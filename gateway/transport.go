@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // upstream is one backend, ready to be called.
@@ -26,6 +27,7 @@ type upstream struct {
 	host     string // what is dialled, and the Host of a backend that wants its own
 	base     string // path put before every target, without a final slash
 
+	direct    *direct // for what it carries; nil where the backend is not spoken to that way
 	transport *http.Transport
 	stop      func()       // of a built-in backend; nil for one that is elsewhere
 	health    atomic.Int32 // as last told to the metrics: 0 never, 1 up, 2 down
@@ -62,7 +64,26 @@ func newUpstream(u Upstream) (*upstream, error) {
 		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
 	up.transport.Protocols = protocols(target.Scheme)
+	if plain := target.Scheme == "http" || target.Scheme == "unix"; plain && canPeek {
+		up.direct = newDirect(target, d)
+	}
 	return up, nil
+}
+
+// newDirect is the short way to a plain HTTP/1 backend. A host with letters
+// beyond ASCII is left to the transport, which knows how they are dialled.
+func newDirect(target *url.URL, d dialer) *direct {
+	if d.address == "" {
+		port := target.Port()
+		if port == "" {
+			port = "80"
+		}
+		d.address = net.JoinHostPort(target.Hostname(), port)
+	}
+	if strings.ContainsFunc(d.address, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return nil
+	}
+	return &direct{dial: d.plain, response: d.timeouts.Response, keep: d.timeouts.Idle}
 }
 
 // newTransport is what every upstream's transport has in common.
@@ -71,12 +92,12 @@ func newTransport(u Upstream, d dialer) *http.Transport {
 		Proxy:                  nil, // what a gateway may reach is configured here, not in the environment
 		DialContext:            d.dial,
 		DisableCompression:     true, // the answer passes as it is
-		MaxIdleConnsPerHost:    512,
+		MaxIdleConnsPerHost:    maxIdleConns,
 		IdleConnTimeout:        u.Timeouts.Idle, // shorter than the backend's own, or we write into a closing connection
 		TLSHandshakeTimeout:    u.Timeouts.Connect,
 		ResponseHeaderTimeout:  u.Timeouts.Response,
 		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 1 << 20,
+		MaxResponseHeaderBytes: maxAnswerHeaders,
 		WriteBufferSize:        transportBuffer,
 		ReadBufferSize:         transportBuffer,
 	}
@@ -123,6 +144,9 @@ func (u *upstream) report(m *Metrics, up bool) {
 // are finished.
 func (u *upstream) close() {
 	u.transport.CloseIdleConnections()
+	if u.direct != nil {
+		u.direct.close()
+	}
 	if u.stop != nil {
 		u.stop()
 	}
@@ -300,15 +324,19 @@ type dialer struct {
 }
 
 func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if d.address != "" {
-		network, address = d.network, d.address
+	if d.address == "" {
+		d.network, d.address = network, address
 	}
-	plain := net.Dialer{Timeout: d.timeouts.Connect, KeepAlive: 30 * time.Second}
-	conn, err := plain.DialContext(ctx, network, address)
+	conn, err := d.plain(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return &upstreamConn{Conn: conn, write: d.timeouts.Response, ended: make(chan struct{})}, nil
+}
+
+func (d dialer) plain(ctx context.Context) (net.Conn, error) {
+	plain := net.Dialer{Timeout: d.timeouts.Connect, KeepAlive: 30 * time.Second}
+	return plain.DialContext(ctx, d.network, d.address)
 }
 
 // upstreamConn bounds each write, so that a backend that stopped reading ends
