@@ -456,6 +456,35 @@ func TestAStreamThatLostItsSessionMeanwhileNeverBegins(t *testing.T) {
 	}
 }
 
+// A short answer is not listed, but one that took its time is judged again: who
+// asked may be signed out by now.
+func TestALateAnswerIsJudgedAgain(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			reached, release := make(chan bool), make(chan bool)
+			up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) {
+				reached <- true
+				<-release
+				io.WriteString(conn, plainAnswer)
+			})
+			g := newGateway(t, behind(up.url(), to("/**", signedin)))
+			p := g.person(t, "ann", "user")
+			c := dialRaw(t, g.addr)
+			c.send(t, method+" /x HTTP/1.1\r\nHost: "+g.addr+"\r\n"+p.bearer+"\r\n\r\n")
+			<-reached
+			if err := g.Authn.LogoutAll(context.Background(), identityOf(p, p.mobile), authn.Client{}); err != nil {
+				t.Fatal(err)
+			}
+			g.clock.advance(longAnswer + time.Millisecond)
+			close(release)
+			res := c.answer(t, method)
+			if got := res.Header.Get("Doorward"); res.StatusCode != 401 || got != "TOKEN_REVOKED" {
+				t.Errorf("got %d %q, want 401 TOKEN_REVOKED", res.StatusCode, got)
+			}
+		})
+	}
+}
+
 func TestWaitForStreams(t *testing.T) {
 	up, _ := endless(t)
 	g := newGateway(t, withStreams(up.URL))

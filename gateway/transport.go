@@ -157,12 +157,14 @@ func (u *upstream) close() {
 // written, and another is taken. Once a byte of a request is out, the backend may
 // have acted on it, whatever became of the body: then it is not repeated, unless
 // it is of a kind that may be (RFC 9110, section 9.2.2), which the transport
-// knows.
+// knows. A client's Idempotency-Key makes it none: what the backend makes of that
+// is its own affair.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	bare := r.Body == nil || r.Body == http.NoBody
 	if bare && safe(r.Method) {
 		return u.transport.RoundTrip(r)
 	}
+	hideKeys(r.Header)
 	body := &replayBody{src: r.Body}
 	for tries := 1; ; tries++ {
 		var used usedConn
@@ -179,6 +181,17 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		if _, spent := body.again(); spent != nil || tries == maxTries || !used.untouched() || r.Context().Err() != nil || isTimeout(err) {
 			return nil, err
+		}
+	}
+}
+
+// hideKeys spells the fields by which http.Transport takes a request for one that
+// can be repeated as it does not know them. To the backend they are the same.
+func hideKeys(h http.Header) {
+	for _, key := range [...]string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := h[key]; ok {
+			delete(h, key)
+			h[strings.ToLower(key)] = values
 		}
 	}
 }
