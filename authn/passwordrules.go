@@ -32,6 +32,20 @@ var characterClasses = []struct {
 		func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) }},
 }
 
+// Rules is what a person must know to choose a username and a password.
+type Rules struct {
+	UsernameMin, UsernameMax int
+	PasswordMin              int
+	Require                  []string // of upper lower digit symbol
+	RefuseCommon             bool
+}
+
+// Rules are those in force.
+func (s *Service) Rules() Rules {
+	u, p := s.deps.Config.Accounts.Username, s.deps.Config.Accounts.Password
+	return Rules{UsernameMin: u.Min, UsernameMax: u.Max, PasswordMin: p.MinLength, Require: p.Require, RefuseCommon: p.RefuseCommon}
+}
+
 // checkNewPassword notes everything that is wrong with a password someone
 // wants to have. u is whose it will be.
 func (c PasswordConfig) checkNewPassword(e *InputError, field string, password Secret, u User) {

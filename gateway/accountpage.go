@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/doorward/doorward/authn"
@@ -27,6 +28,45 @@ func (s *Server) accountData(r *http.Request) (pageData, error) {
 	me := shapeUser(x.identity.User)
 	data.User, data.Sessions = &me, shapeSessions(held, x.identity.Session)
 	return data, nil
+}
+
+// formsOnly is what a path answers to anything but its page's form: browsers have
+// forms for GET and POST alone, and the API says the same with another method.
+func formsOnly(*Server, *answer, *http.Request) error {
+	no := refuse("UNSUPPORTED_MEDIA_TYPE")
+	no.detail = "This is for the form of a page. Use the DELETE or PATCH of the API."
+	return no
+}
+
+// endSessionForm is endSession for the page's form. One that is over already is
+// what was wanted.
+func (s *Server) endSessionForm(w *answer, r *http.Request) error {
+	x := exchangeOf(r)
+	if _, err := readForm(w, r); err != nil {
+		return s.accountError(r, err, "")
+	}
+	if err := s.endOwn(w, r); err != nil && !errors.Is(err, authn.ErrNotFound) {
+		return s.accountError(r, err, "")
+	}
+	if r.PathValue("id") == x.identity.Session {
+		return seeOther(w, x.live.cfg.Server.Prefix+"/login")
+	}
+	return notify(w, x, "/account", "session_ended")
+}
+
+// deleteAccountForm is deleteProfile for the page's form.
+func (s *Server) deleteAccountForm(w *answer, r *http.Request) error {
+	x := exchangeOf(r)
+	form, err := readForm(w, r, "current_password")
+	current := form.Get("current_password")
+	if err = require(err, field{"current_password", current}); err == nil {
+		err = s.Authn.DeleteAccount(r.Context(), *x.identity, authn.Secret(current), x.client(r))
+	}
+	if err != nil {
+		return s.accountError(r, err, "")
+	}
+	s.clearShown(w, r)
+	return notify(w, x, "/login", "account_deleted")
 }
 
 // changePasswordForm is changePassword for the page's form.

@@ -27,6 +27,8 @@ var notices = map[string]string{
 	"confirm_address":   "A mail is on its way to the address. The account is yours once you have opened the link in it.",
 	"confirm_change":    "A mail is on its way to the new address. It takes the place of the old one once you have opened the link in it.",
 	"address_confirmed": "Your address is confirmed.",
+	"session_ended":     "That device is signed out.",
+	"account_deleted":   "Your account is deleted.",
 	"password_set":      "Your new password is set. Sign in with it.",
 }
 

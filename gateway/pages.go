@@ -20,7 +20,7 @@ import (
 //go:embed web
 var web embed.FS
 
-var pages = template.Must(template.New("").Funcs(template.FuncMap{"fieldLabel": fieldLabel}).ParseFS(web, "web/*.html"))
+var pages = template.Must(template.New("").Funcs(template.FuncMap{"fieldLabel": fieldLabel, "require": requireInWords}).ParseFS(web, "web/*.html"))
 
 // pageData is what a page shows. What was typed is shown again after an error,
 // but for the password.
@@ -45,6 +45,8 @@ type pageData struct {
 	Account      string // whose it is or would be; "" for no username
 	AskPassword  bool   // who confirms is to show that the account is theirs
 
+	Rules authn.Rules // what may be chosen
+
 	User     *userJSON
 	Sessions []sessionJSON
 }
@@ -52,7 +54,7 @@ type pageData struct {
 func (s *Server) pageData(x *exchange, title string) pageData {
 	return pageData{
 		Prefix: x.live.cfg.Server.Prefix, Title: title,
-		RegistrationOpen: x.live.cfg.Registration == "open", Mails: s.Authn.Mails(),
+		RegistrationOpen: x.live.cfg.Registration == "open", Mails: s.Authn.Mails(), Rules: s.Authn.Rules(),
 		EmailRequired: x.live.cfg.EmailVerification == "required",
 	}
 }
@@ -83,6 +85,16 @@ func fieldLabel(name string) string {
 		return label
 	}
 	return name
+}
+
+// requireInWords is accounts.password.require for a person.
+func requireInWords(classes []string) string {
+	words := map[string]string{"upper": "a capital letter", "lower": "a small letter", "digit": "a digit", "symbol": "a character that is neither letter nor digit"}
+	var all []string
+	for _, c := range classes {
+		all = append(all, words[c])
+	}
+	return strings.Join(all, ", ")
 }
 
 // writePage answers with a page. It is rendered first: half a page is no answer.

@@ -58,6 +58,8 @@ var ownRoutes = []endpoint{
 	{method: "GET", path: "/reset-password", who: anyone, serve: (*Server).resetPage, page: true},
 	{method: "POST", path: "/reset-password", who: anyone, serve: (*Server).resetPassword, form: (*Server).resetForm},
 	{method: "GET", path: "/account", who: signedIn, serve: (*Server).accountPage, page: true},
+	{method: "POST", path: "/account/sessions/{id}/end", who: signedIn, serve: formsOnly, form: (*Server).endSessionForm},
+	{method: "POST", path: "/account/delete", who: signedIn, limit: limitLoginFailures, serve: formsOnly, form: (*Server).deleteAccountForm},
 
 	{method: "GET", path: "/profile", who: signedIn, serve: (*Server).profile},
 	{method: "PATCH", path: "/profile", who: signedIn, serve: (*Server).changeProfile},

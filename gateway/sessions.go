@@ -21,17 +21,24 @@ func (s *Server) sessions(w *answer, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, sessionsBody{shapeSessions(held, me.Session)})
 }
 
-// endSession ends one of the caller's sessions. Somebody else's is as unknown
-// as one that never was.
+// endSession ends one of the caller's sessions.
 func (s *Server) endSession(w *answer, r *http.Request) error {
-	x := exchangeOf(r)
-	id := r.PathValue("id")
-	err := s.Authn.EndSession(r.Context(), x.identity.User.ID, id, authn.Actor{ID: x.identity.User.ID, Client: x.client(r)})
-	if err != nil {
+	if err := s.endOwn(w, r); err != nil {
+		return err
+	}
+	return noContent(w)
+}
+
+// endOwn ends the session of the path. Somebody else's is as unknown as one that
+// never was.
+func (s *Server) endOwn(w *answer, r *http.Request) error {
+	x, id := exchangeOf(r), r.PathValue("id")
+	me := x.identity.User.ID
+	if err := s.Authn.EndSession(r.Context(), me, id, authn.Actor{ID: me, Client: x.client(r)}); err != nil {
 		return err
 	}
 	if id == x.identity.Session {
 		s.clearShown(w, r)
 	}
-	return noContent(w)
+	return nil
 }
