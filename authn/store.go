@@ -131,7 +131,8 @@ type Tx interface {
 	Counters(prefix string, fn func(Counter) bool) error
 
 	// Expired returns up to limit records whose expiry is at or before now,
-	// earliest first. Cost by what it returns, not by what is stored.
+	// earliest first. Cost by what it returns, not by what is stored. In an
+	// Update some of them may be ExpiredMoved.
 	Expired(now time.Time, limit int) ([]Expired, error)
 }
 
@@ -198,4 +199,7 @@ const (
 	ExpiredEvent   ExpiredKind = "event"
 	ExpiredCounter ExpiredKind = "counter"
 	ExpiredTicket  ExpiredKind = "ticket"
+	// ExpiredMoved wants none: it is a record whose expiry a store had kept to
+	// look at later, and has moved now. It stands for the work that was.
+	ExpiredMoved ExpiredKind = "moved"
 )

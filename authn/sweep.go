@@ -93,6 +93,8 @@ func (s *Service) sweepRecord(tx Tx, e Expired, now time.Time) error {
 			return err
 		}
 		return s.endSession(tx, x, EndedByExpiry, Actor{}, now)
+	case ExpiredMoved:
+		return nil
 	default: // of a newer version
 		return ErrNotFound
 	}

@@ -88,7 +88,7 @@ func rebuilt(t *testing.T, btx *bbolt.Tx) map[string]bool {
 		r, err := decode[sessionRecord](sessionsBucket, v)
 		s := r.session(id)
 		add(sessionsOfBucket, sessionOf(s))
-		add(expiryBucket, expiryKey(kindSession, id, s.Expires()))
+		add(expiryBucket, expiryKey(kindSession, id, r.due()))
 		return err
 	})
 	each(ticketsBucket, func(id string, v []byte) error {

@@ -216,7 +216,8 @@ func TestWritesOnlyWhatMoves(t *testing.T) {
 		{"a new name", func(tx authn.Tx) error { u := u; u.Name = "Una"; return tx.PutUser(u) }, []bucket{namesBucket, usersBucket}},
 		{"disabled", func(tx authn.Tx) error { u := u; u.Active = false; return tx.PutUser(u) }, []bucket{rolesBucket, statesBucket, usersBucket}},
 		{"a seed forgotten", func(tx authn.Tx) error { return tx.PutSession(x) }, []bucket{sessionsBucket}},
-		{"a refresh", func(tx authn.Tx) error { x := x; x.IdleEnd = now.Add(2 * time.Hour); return tx.PutSession(x) }, []bucket{expiryBucket, sessionsBucket}},
+		{"a refresh", func(tx authn.Tx) error { x := x; x.IdleEnd = now.Add(2 * time.Hour); return tx.PutSession(x) }, []bucket{sessionsBucket}},
+		{"a session that ends sooner", func(tx authn.Tx) error { x := x; x.IdleEnd = now.Add(time.Minute); return tx.PutSession(x) }, []bucket{expiryBucket, sessionsBucket}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openAt(t, filepath.Join(t.TempDir(), "doorward.db"))

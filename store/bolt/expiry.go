@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,8 @@ import (
 // The expiry index has one entry for each record that ends by itself, ordered
 // by when. Whoever sweeps reads it from the front and stops at the first entry
 // whose time has not come, so a sweep that finds nothing costs one lookup.
+// A session whose end is put off keeps its entry where it is; the sweep that
+// comes to it moves it.
 
 // expiryKind is the letter of a kind in the index.
 type expiryKind byte
@@ -46,7 +49,7 @@ func (t *tx) Expired(now time.Time, limit int) ([]authn.Expired, error) {
 	if limit <= 0 {
 		return nil, errLimit
 	}
-	var expired []authn.Expired
+	var expired, moved []authn.Expired
 	var err error
 	until := string(stamp(now))
 	t.ascend(expiryBucket, nil, func(k, _ []byte) bool {
@@ -57,15 +60,58 @@ func (t *tx) Expired(now time.Time, limit int) ([]authn.Expired, error) {
 		if string(k[:stampSize]) > until {
 			return false
 		}
-		expired = append(expired, authn.Expired{
+		e := authn.Expired{
 			Kind: expiredKinds[expiryKind(k[stampSize])],
 			ID:   string(k[stampSize+1:]),
 			At:   unstamp(k),
-		})
-		return len(expired) < limit
+		}
+		if e.Kind == authn.ExpiredSession {
+			if e, err = t.sessionExpired(e, now); err != nil {
+				return false
+			}
+		}
+		switch {
+		case e.Kind != authn.ExpiredMoved:
+			expired = append(expired, e)
+		case t.writable:
+			moved = append(moved, e)
+		}
+		return len(expired)+len(moved) < limit
 	})
+	for _, e := range moved {
+		if err == nil {
+			err = t.moveExpiry(e.ID)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	return expired, nil
+	slices.SortStableFunc(expired, func(a, b authn.Expired) int { return a.At.Compare(b.At) })
+	return append(expired, moved...), nil
+}
+
+// sessionExpired looks at a session whose entry is due: its end may have been
+// put off since.
+func (t *tx) sessionExpired(e authn.Expired, now time.Time) (authn.Expired, error) {
+	x, err := t.Session(e.ID)
+	if errors.Is(err, authn.ErrNotFound) {
+		return e, nil
+	}
+	if err != nil {
+		return e, err
+	}
+	e.At = unstamp(stamp(x.Expires()))
+	if x.Live(now) {
+		e.Kind = authn.ExpiredMoved
+	}
+	return e, nil
+}
+
+// moveExpiry puts the entry of a session that lives on to its end.
+func (t *tx) moveExpiry(id string) error {
+	r, err := load[sessionRecord](t, sessionsBucket, id)
+	if err != nil {
+		return err
+	}
+	return t.putOff(id, r)
 }

@@ -224,7 +224,7 @@ func (s *Store) outdated() (old bool) {
 }
 
 // upgrade makes a file of an older version one of today's, in one transaction:
-// every version so far has only added buckets.
+// every version so far has added buckets, or said more in a record.
 func upgrade(btx *bbolt.Tx) error {
 	for _, b := range buckets {
 		if _, err := btx.CreateBucketIfNotExists([]byte(b)); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/doorward/doorward/authn"
 	"go.etcd.io/bbolt"
@@ -104,7 +105,7 @@ func TestBadFilesAreRefusedAndUntouched(t *testing.T) {
 		{"bbolt of another program", foreignBolt(t, false, withBuckets("theirs")), ErrForeign, "another program"},
 		{"bbolt of another program, no free list", foreignBolt(t, true, withBuckets("theirs")), ErrForeign, "another program"},
 		{"bbolt with a meta bucket of its own", foreignBolt(t, false, withBuckets("meta")), ErrForeign, "another program"},
-		{"newer", foreignBolt(t, false, versioned("3")), ErrNewer, "run the newer Doorward"},
+		{"newer", foreignBolt(t, false, versioned("4")), ErrNewer, "run the newer Doorward"},
 		{"much newer", foreignBolt(t, true, versioned("7000")), ErrNewer, "run the newer Doorward"},
 		{"version unreadable", foreignBolt(t, false, versioned("x")), ErrDamaged, "restore a backup"},
 		{"a bucket is missing", foreignBolt(t, false, func(btx *bbolt.Tx) error {
@@ -288,14 +289,29 @@ func TestCheckNoticesAFileThatIsGone(t *testing.T) {
 }
 
 // TestUpgrade: a file of version 1, from before there were tickets, opens and
-// has room for them; from then on it is of today's version.
+// has room for them, and so does one of version 2, with sessions whose entries
+// all stand at their ends; from then on it is of today's version.
 func TestUpgrade(t *testing.T) {
+	for version := 1; version < storeVersion; version++ {
+		t.Run(strconv.Itoa(version), func(t *testing.T) { upgrades(t, version) })
+	}
+}
+
+func upgrades(t *testing.T, version int) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	old := foreignBolt(t, false, func(btx *bbolt.Tx) error {
 		err := mark(btx)
-		for b := range since {
-			err = errors.Join(err, btx.DeleteBucket([]byte(b)))
+		for b, v := range since {
+			if v > version {
+				err = errors.Join(err, btx.DeleteBucket([]byte(b)))
+			}
 		}
-		return errors.Join(err, btx.Bucket([]byte(metaBucket)).Put(metaVersion, []byte("1")))
+		record := `{"v":1,"user":"id1000001","mode":"token","created_at":"2026-01-01T00:00:00Z","idle_end":"2026-01-01T01:00:00Z","end":"2026-01-02T00:00:00Z"}`
+		x := authn.Session{ID: "s", User: "id1000001", CreatedAt: now}
+		return errors.Join(err, btx.Bucket([]byte(metaBucket)).Put(metaVersion, []byte(strconv.Itoa(version))),
+			btx.Bucket([]byte(sessionsBucket)).Put([]byte("s"), []byte(record)),
+			btx.Bucket([]byte(sessionsOfBucket)).Put(sessionOf(x), nil),
+			btx.Bucket([]byte(expiryBucket)).Put(expiryKey(kindSession, "s", now.Add(time.Hour)), nil))
 	})
 	path := filepath.Join(t.TempDir(), "doorward.db")
 	if err := os.WriteFile(path, old, 0o600); err != nil {
@@ -304,13 +320,18 @@ func TestUpgrade(t *testing.T) {
 	s := openAt(t, path)
 	writeUser(t, s, 1)
 	ticket := authn.Ticket{ID: "t", Kind: authn.TicketVerifyEmail, User: "id1000001"}
-	if err := s.Update(t.Context(), func(tx authn.Tx) error { return tx.PutTicket(ticket) }); err != nil {
+	err := s.Update(t.Context(), func(tx authn.Tx) error {
+		x, err := tx.Session("s")
+		x.IdleEnd = now.Add(3 * time.Hour)
+		return errors.Join(err, tx.PutTicket(ticket), tx.PutSession(x))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
 	s = openAt(t, path)
 	mustBeConsistent(t, s)
-	err := s.db.View(func(btx *bbolt.Tx) error {
+	err = s.db.View(func(btx *bbolt.Tx) error {
 		if got := string(btx.Bucket([]byte(metaBucket)).Get(metaVersion)); got != strconv.Itoa(storeVersion) {
 			t.Errorf("got version %s, want %d", got, storeVersion)
 		}

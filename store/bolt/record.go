@@ -45,9 +45,11 @@ import (
 // UTC.
 //
 // Version 2 of the store added the tickets and the outbox; a file of version 1
-// gets their buckets when it is opened.
+// gets their buckets when it is opened. Version 3 leaves a session's entry in
+// the expiry index where it is when the session ends later, which version 2
+// would take for its end.
 const (
-	storeVersion  = 2
+	storeVersion  = 3
 	storeFormat   = "doorward"
 	recordVersion = 1
 )
@@ -158,6 +160,8 @@ func (r userRecord) user(id string) authn.User {
 	return u
 }
 
+// sessionRecord has its entry in the expiry index at Due, where that is set,
+// and else at its end.
 type sessionRecord struct {
 	V          int          `json:"v"`
 	User       string       `json:"user"`
@@ -168,6 +172,7 @@ type sessionRecord struct {
 	LastUsedAt time.Time    `json:"last_used_at,omitzero"`
 	IdleEnd    time.Time    `json:"idle_end,omitzero"`
 	End        time.Time    `json:"end,omitzero"`
+	Due        time.Time    `json:"due,omitzero"`
 	CookieHash []byte       `json:"cookie_hash,omitempty"`
 	Chain      *chainRecord `json:"chain,omitempty"`
 }

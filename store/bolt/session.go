@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/doorward/doorward/authn"
 )
@@ -27,21 +28,43 @@ func (t *tx) PutSession(s authn.Session) error {
 	case !plain(s.ID, s.User):
 		return errNotPlain
 	}
-	old, err := t.Session(s.ID)
+	r := newSessionRecord(s)
+	old, err := load[sessionRecord](t, sessionsBucket, s.ID)
 	if err != nil && !errors.Is(err, authn.ErrNotFound) {
 		return err
 	}
 	if err == nil {
-		if err := t.unindexSession(old, s); err != nil {
+		if at := old.due(); at.Before(s.Expires()) && !at.IsZero() {
+			r.Due = at
+		}
+		if err := t.unindexSession(s.ID, old, r); err != nil {
 			return err
 		}
 	}
 	t.changed(authn.Change{User: s.User, Session: s.ID})
 	return errors.Join(
 		t.index(sessionsOfBucket, sessionOf(s), nil),
-		t.expire(kindSession, s.ID, s.Expires()),
-		t.save(sessionsBucket, s.ID, newSessionRecord(s)),
+		t.expire(kindSession, s.ID, r.due()),
+		t.save(sessionsBucket, s.ID, r),
 	)
+}
+
+// due is when a sweep is to look at the session: at its end, or before where
+// the end was put off. A refresh does that every few minutes; moving the entry
+// each time would write two more pages than the session's own, to sweep a
+// session that is long in use.
+func (r sessionRecord) due() time.Time {
+	if !r.Due.IsZero() {
+		return r.Due
+	}
+	return r.session("").Expires()
+}
+
+// putOff moves the session's entry to its end.
+func (t *tx) putOff(id string, r sessionRecord) error {
+	err := t.unexpire(kindSession, id, r.due())
+	r.Due = time.Time{}
+	return errors.Join(err, t.expire(kindSession, id, r.due()), t.save(sessionsBucket, id, r))
 }
 
 // DeleteSession implements authn.Tx.
@@ -49,12 +72,12 @@ func (t *tx) DeleteSession(id string) error {
 	if !t.writable {
 		return errReadOnly
 	}
-	s, err := t.Session(id)
+	r, err := load[sessionRecord](t, sessionsBucket, id)
 	if err != nil {
 		return err
 	}
-	t.changed(authn.Change{User: s.User, Session: id})
-	return errors.Join(t.unindexSession(s, authn.Session{}), t.del(sessionsBucket, []byte(id)))
+	t.changed(authn.Change{User: r.User, Session: id})
+	return errors.Join(t.unindexSession(id, r, sessionRecord{}), t.del(sessionsBucket, []byte(id)))
 }
 
 // SessionsOf implements authn.Tx.
@@ -73,14 +96,15 @@ func (t *tx) SessionsOf(user string) ([]authn.Session, error) {
 	return sessions, nil
 }
 
-// unindexSession takes out what is no longer so of the session once it is now.
-func (t *tx) unindexSession(s, now authn.Session) error {
+// unindexSession takes out what is no longer so of the session once it is now;
+// a now without a version is none.
+func (t *tx) unindexSession(id string, old, now sessionRecord) error {
 	var err error
-	if !bytes.Equal(sessionOf(s), sessionOf(now)) {
-		err = t.del(sessionsOfBucket, sessionOf(s))
+	if place := sessionOf(old.session(id)); now.V == 0 || !bytes.Equal(place, sessionOf(now.session(id))) {
+		err = t.del(sessionsOfBucket, place)
 	}
-	if now.ID == "" || !s.Expires().Equal(now.Expires()) {
-		err = errors.Join(err, t.unexpire(kindSession, s.ID, s.Expires()))
+	if now.V == 0 || !old.due().Equal(now.due()) {
+		err = errors.Join(err, t.unexpire(kindSession, id, old.due()))
 	}
 	return err
 }

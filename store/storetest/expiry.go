@@ -13,6 +13,8 @@ var expiryTests = []test{
 	{"the earliest come first, up to the limit", expiryOrder},
 	{"a session expires by whichever end comes first", sessionEnds},
 	{"putting a record again moves its expiry", expiryMoves},
+	{"a session whose end was put off is swept at its last end, whoever looked before", expiryPutOff},
+	{"sessions put off take their part of the limit, and hide nobody for long", expiryPutOffMany},
 	{"a deleted record does not expire", expiryDeleted},
 	{"every kind can be swept by what it is called", sweep},
 	{"times far away keep their place", farTimes},
@@ -79,6 +81,73 @@ func expiryMoves(t *testing.T, f *fixture) {
 	s.IdleEnd = at(5)
 	f.put(t, s)
 	wantEqual(t, len(f.expired(t, at(5), 10)), 1)
+}
+
+// sweptAt is what an Update is told to remove at a time.
+func (f *fixture) sweptAt(t *testing.T, now time.Time, limit int) (due []authn.Expired, moved int) {
+	t.Helper()
+	f.update(t, func(tx authn.Tx) error {
+		due, moved = nil, 0
+		all, err := tx.Expired(now, limit)
+		for _, e := range all {
+			if e.Kind == authn.ExpiredMoved {
+				moved++
+			} else {
+				due = append(due, e)
+			}
+		}
+		if len(all) > limit {
+			t.Errorf("got %d expired, want at most %d", len(all), limit)
+		}
+		return err
+	})
+	return due, moved
+}
+
+func expiryPutOff(t *testing.T, f *fixture) {
+	s := session(1, id(1))
+	for end := 10; end <= 40; end += 10 {
+		s.IdleEnd = at(end)
+		f.put(t, s)
+		for now := end - 15; now < end; now += 5 {
+			due, _ := f.sweptAt(t, at(now), 10)
+			wantEqual(t, len(due), 0)
+			wantEqual(t, len(f.expired(t, at(now), 10)), 0)
+		}
+	}
+	f.reopen(t)
+	want := []authn.Expired{{Kind: authn.ExpiredSession, ID: s.ID, At: at(40)}}
+	wantEqual(t, f.expired(t, at(40), 10), want)
+	due, moved := f.sweptAt(t, at(40), 10)
+	wantEqual(t, due, want)
+	wantEqual(t, moved, 0)
+	s.IdleEnd = at(50)
+	f.put(t, s)
+	f.update(t, func(tx authn.Tx) error { return tx.DeleteSession(s.ID) })
+	due, moved = f.sweptAt(t, at(100), 10)
+	wantEqual(t, len(due)+moved, 0)
+}
+
+func expiryPutOffMany(t *testing.T, f *fixture) {
+	for i := range 10 {
+		s := session(i, id(1))
+		s.IdleEnd = at(10 + i)
+		f.put(t, s)
+		s.IdleEnd = at(1000 + i)
+		f.put(t, s)
+	}
+	last := session(50, id(1))
+	last.IdleEnd = at(100)
+	f.put(t, last)
+	var found []authn.Expired
+	for range 11 {
+		due, moved := f.sweptAt(t, at(100), 3)
+		found = append(found, due...)
+		if len(due)+moved < 3 {
+			break
+		}
+	}
+	wantEqual(t, found, []authn.Expired{{Kind: authn.ExpiredSession, ID: last.ID, At: at(100)}})
 }
 
 func expiryDeleted(t *testing.T, f *fixture) {
