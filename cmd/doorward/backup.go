@@ -11,7 +11,6 @@ func (p *program) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a compacted copy of the store to a new file, also beside a running server",
-		Args:  cobra.ExactArgs(1),
 		RunE: p.withClient(func(c *call, args []string) error {
 			file, err := filepath.Abs(args[0]) // the server may stand in another folder
 			if err != nil {

@@ -20,7 +20,7 @@ type signingKey struct {
 func (p *program) keysCommand() *cobra.Command {
 	keys := &cobra.Command{Use: "keys", Short: "Look at and rotate the keys that sign access tokens"}
 	list := &cobra.Command{
-		Use: "list", Short: "List the keys that sign or still verify, oldest first", Args: cobra.NoArgs,
+		Use: "list", Short: "List the keys that sign or still verify, oldest first",
 		RunE: p.withClient(func(c *call, _ []string) error {
 			var got struct {
 				Keys []signingKey `json:"keys"`
@@ -33,7 +33,7 @@ func (p *program) keysCommand() *cobra.Command {
 	}
 	p.addOutput(list)
 	rotate := &cobra.Command{
-		Use: "rotate", Short: "Sign with a new key from now on; what the old one signed stays good until it expires", Args: cobra.NoArgs,
+		Use: "rotate", Short: "Sign with a new key from now on; what the old one signed stays good until it expires",
 		RunE: p.withClient(func(c *call, _ []string) error {
 			var got struct {
 				Key signingKey `json:"key"`

@@ -23,7 +23,6 @@ func (p *program) mailCommand() *cobra.Command {
 		Long: `Sends one mail to ADDRESS at once, from here: not by way of the outbox of a
 running server, which needs none of this and tries again for a day. Settings
 are the file's and the environment's, as the server would read them now.`,
-		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := p.load()
 			if err != nil {

@@ -76,7 +76,7 @@ func (p *program) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "doorward",
 		Short: "An authentication gateway: users, sessions and route rules in front of any backend",
-		Args:  cobra.NoArgs,
+		Args:  knowsCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context()) },
 
 		SilenceErrors:    true,
@@ -89,6 +89,7 @@ func (p *program) command() *cobra.Command {
 		p.serveCommand(), p.checkCommand(), p.explainCommand(), p.userCommand(), p.keysCommand(),
 		p.mailCommand(), p.backupCommand(), p.reloadCommand(), p.healthcheckCommand(), p.versionCommand(),
 	)
+	mind(root)
 	return root
 }
 

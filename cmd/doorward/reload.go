@@ -12,7 +12,6 @@ func (p *program) reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
 		Short: "Have the running server read its configuration again",
-		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return p.reload(cmd.Context()) },
 	}
 }

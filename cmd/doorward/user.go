@@ -50,19 +50,6 @@ func (p *program) withClient(do func(*call, []string) error) func(*cobra.Command
 	}
 }
 
-// group is a command that only holds others: called alone, or with a name it
-// does not hold, it is a wrong call.
-func group(cmd *cobra.Command) *cobra.Command {
-	cmd.Args = cobra.ArbitraryArgs
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
-		}
-		return usageError{fmt.Errorf("%s needs a command", cmd.CommandPath())}
-	}
-	return cmd
-}
-
 func (p *program) userCommand() *cobra.Command {
 	user := &cobra.Command{Use: "user", Short: "Look at and change accounts, also beside a running server"}
 	user.AddCommand(p.userAdd(), p.userList(), p.userShow(), p.userPasswd(), p.userRoles(),
@@ -101,7 +88,6 @@ func (p *program) userAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add LOGIN [--role R]... [--verified] [--password-stdin]",
 		Short: "Make an account; LOGIN is a username or an email address",
-		Args:  cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringArrayVar(&roles, "role", nil, "give this `role` instead of accounts.default_roles; may be repeated")
 	cmd.Flags().BoolVar(&verified, "verified", false, "the email address is known to be theirs")
@@ -149,7 +135,7 @@ func (p *program) add(c *call, login string, body map[string]any) error {
 
 func (p *program) userList() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "list", Short: "List accounts, newest first", Args: cobra.NoArgs,
+		Use: "list", Short: "List accounts, newest first",
 		RunE: p.withClient(func(c *call, _ []string) error {
 			users, err := c.users(c.ctx)
 			if err != nil {
@@ -195,7 +181,7 @@ func (p *program) printUsers(users []account) error {
 
 func (p *program) userShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show LOGIN", Short: "Show one account", Args: cobra.ExactArgs(1),
+		Use: "show LOGIN", Short: "Show one account",
 		RunE: p.withClient(func(c *call, args []string) error {
 			got, err := c.look(c.ctx, args[0])
 			if err != nil {
@@ -234,7 +220,6 @@ func (p *program) userPasswd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "passwd LOGIN [--password-stdin]",
 		Short: "Set a password; every session of the account ends",
-		Args:  cobra.ExactArgs(1),
 	}
 	p.addPassword(cmd, &fromStdin)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -280,7 +265,7 @@ func (p *program) userActive(verb string, active bool) *cobra.Command {
 		short, done = "Let a disabled or locked account sign in again: failures counted against it are forgotten", "can sign in again; failures counted against it are forgotten"
 	}
 	return &cobra.Command{
-		Use: verb + " LOGIN", Short: short, Args: cobra.ExactArgs(1),
+		Use: verb + " LOGIN", Short: short,
 		RunE: p.withClient(func(c *call, args []string) error {
 			if err := c.change(args[0], "PATCH", "", map[string]any{"active": active}, nil); err != nil {
 				return err

@@ -14,7 +14,7 @@ import (
 // userDo is a command that posts to an account and says what came of it.
 func (p *program) userDo(use, short, what, done string) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " LOGIN", Short: short, Args: cobra.ExactArgs(1),
+		Use: use + " LOGIN", Short: short,
 		RunE: p.withClient(func(c *call, args []string) error {
 			if err := c.change(args[0], "POST", what, nil, nil); err != nil {
 				return err
@@ -51,7 +51,7 @@ type session struct {
 
 func (p *program) userSessions() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "sessions LOGIN", Short: "List where an account is signed in, newest first", Args: cobra.ExactArgs(1),
+		Use: "sessions LOGIN", Short: "List where an account is signed in, newest first",
 		RunE: p.withClient(func(c *call, args []string) error {
 			var got struct {
 				Sessions []session `json:"sessions"`

@@ -12,7 +12,7 @@ import (
 func (p *program) userDelete() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "delete LOGIN [--yes]", Short: "Remove an account and everything of it; its names stay taken", Args: cobra.ExactArgs(1),
+		Use: "delete LOGIN [--yes]", Short: "Remove an account and everything of it; its names stay taken",
 		RunE: p.withClient(func(c *call, args []string) error {
 			u, err := c.user(c.ctx, args[0])
 			if err != nil {

@@ -35,7 +35,7 @@ func (p *program) userEvents() *cobra.Command {
 	var kind, after string
 	cmd := &cobra.Command{
 		Use:   "events LOGIN [--kind K] [--after ID] [--output json]",
-		Short: "List what the security log has of an account, newest first", Args: cobra.ExactArgs(1),
+		Short: "List what the security log has of an account, newest first",
 		RunE: p.withClient(func(c *call, args []string) error {
 			u, err := c.user(c.ctx, args[0])
 			if err != nil {

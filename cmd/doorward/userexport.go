@@ -21,7 +21,6 @@ func (p *program) userExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [--format jsonl|csv] [--with-passwords]",
 		Short: "Print every account, newest first, as user import takes it back",
-		Args:  cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&format, "format", "jsonl", "jsonl or csv")
 	cmd.Flags().BoolVar(&passwords, "with-passwords", false, "the hashes of the passwords too: keep what is printed like a private key")

@@ -10,7 +10,7 @@ import (
 
 func (p *program) userRoles() *cobra.Command {
 	return &cobra.Command{
-		Use: "roles LOGIN a,b", Short: "Give an account these roles and no others; takes effect with the next request", Args: cobra.ExactArgs(2),
+		Use: "roles LOGIN a,b", Short: "Give an account these roles and no others; takes effect with the next request",
 		RunE: p.withClient(func(c *call, args []string) error {
 			roles := splitList(args[1])
 			if err := c.change(args[0], "PATCH", "", map[string]any{"roles": roles}, nil); err != nil {

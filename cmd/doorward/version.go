@@ -41,7 +41,6 @@ func (p *program) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Say which build this is",
-		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := build()
 			_, err := fmt.Fprintf(p.stdout, "doorward %s (commit %s, %s)\n", b.Version, b.Commit, runtime.Version())
