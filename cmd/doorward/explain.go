@@ -19,7 +19,6 @@ func (p *program) explainCommand() *cobra.Command {
 		Example: `  doorward explain GET /admin/users
   doorward explain GET https://app.example.com/admin --roles admin
   doorward explain DELETE /api/items/7 --as alice`,
-		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := p.load()
 			if err != nil {
@@ -89,7 +88,23 @@ func (p *program) explain(cfg *loaded, method, where string, caller policy.Calle
 	if !e.OK() {
 		return errRefused
 	}
+	if limit := cfg.limitOf(e.Rule); limit != "" {
+		fmt.Fprintln(p.stdout, "limit:", limit)
+	}
 	return nil
+}
+
+// limitOf is how often what is allowed is allowed, and which key says so; "" for
+// as often as one likes.
+func (l *loaded) limitOf(rule int) string {
+	rate, path := l.Limits.Requests, "limits.requests"
+	if own := l.Routes[rule].Limit; own.N > 0 {
+		rate, path = own, fmt.Sprintf("routes[%d].limit", rule)
+	}
+	if rate.N == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s for each user, or client that is not signed in (%s, %s); past it 429 RATE_LIMITED", rate, path, l.place(path))
 }
 
 // request takes a URL apart, or puts a path on the public URL's host. Nothing
