@@ -13,7 +13,6 @@ func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Say everything that is wrong with the configuration",
-		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return p.check() },
 	}
 }
@@ -36,7 +35,7 @@ func (p *program) check() error {
 	if err != nil {
 		return err
 	}
-	if warning := cfg.portsApart(); warning != "" {
+	for _, warning := range cfg.doubts() {
 		fmt.Fprintln(p.stderr, "doorward: "+warning)
 	}
 	fmt.Fprintf(p.stdout, "%s is valid\n", cfg.file)

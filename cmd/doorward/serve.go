@@ -22,7 +22,6 @@ func (p *program) serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway (what doorward does without a subcommand)",
-		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context()) },
 	}
 }
@@ -82,7 +81,7 @@ func (in *instance) ready(ctx context.Context, on gateway.Listeners) {
 	for _, warning := range in.cfg.warnings {
 		in.log.Warn(warning)
 	}
-	if warning := in.cfg.portsApart(); warning != "" {
+	for _, warning := range in.cfg.doubts() {
 		in.log.Warn(warning)
 	}
 	in.record(ctx, authn.ConfigLoaded, authn.Actor{}, map[string]string{"file": in.cfg.file})

@@ -83,6 +83,23 @@ func (l *loaded) readCertificates(add func(path, message string)) {
 	}
 }
 
+// doubts are what is valid and probably not meant.
+func (l *loaded) doubts() []string {
+	return slices.DeleteFunc([]string{l.portsApart(), l.fromNowhere()}, func(text string) bool { return text == "" })
+}
+
+// fromNowhere warns of mails that say they are from localhost and are handed to
+// a server elsewhere, which most refuse or throw away; "" if there are none.
+func (l *loaded) fromNowhere() string {
+	domain := strings.Trim(l.Mail.From[strings.LastIndexByte(l.Mail.From, '@')+1:], "> ")
+	smtp := l.Mail.way() == "smtp" || l.Mail.way() == "smtps"
+	if !smtp || loopback(l.Mail.URL) || !loopback("http://"+domain) {
+		return ""
+	}
+	return fmt.Sprintf("mail.from (%s) is an address at %s, which most mail servers refuse: write one of a domain whose mails yours may send, and try it with doorward mail test ADDRESS",
+		l.place("mail.from"), domain)
+}
+
 // portsApart warns that people on this machine are sent to a port at which the
 // server does not listen; "" if they are not. It may be meant: a container's
 // port has another number outside.
