@@ -154,6 +154,10 @@ func (f *importFile) readColumns() error {
 	if !ok || tooLong || err != nil {
 		return invalid("line 1", "format", "a CSV file begins with the names of its columns")
 	}
+	if sign := strings.IndexAny(columns[0], ";\t"); len(columns) == 1 && sign >= 0 {
+		parted := map[byte]string{';': "semicolons", '\t': "tabs"}[columns[0][sign]]
+		return invalid("line 1", "format", "the columns are parted by "+parted+": part them by commas, as a spreadsheet does that saves CSV for English")
+	}
 	for i, name := range columns {
 		switch {
 		case !slices.Contains(importColumns, name):

@@ -35,7 +35,6 @@ func (p *program) userImport() *cobra.Command {
 An account that is there already stays as it is, so the same file may be given
 again. A password in clear, or a hash too weak to be kept, takes a new hash
 each: count on a few a second.`,
-		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&format, "format", "", "csv, jsonl or htpasswd (default: what the file looks like)")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would become of each line and change nothing")
@@ -134,6 +133,8 @@ func guessFormat(name string, in *bufio.Reader) string {
 		return "csv"
 	case colon > 0:
 		return "htpasswd"
+	case bytes.IndexByte(first, ';') >= 0: // which will be refused, but as what it is
+		return "csv"
 	}
 	return ""
 }
