@@ -7,6 +7,7 @@
 # make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
 #              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else;
 #              bench-long: what idle connections and WebSockets cost, ten minutes)
+# make excess  what too much of anything costs, in memory and everyone else: eight minutes
 # make soak    twenty minutes of everything that people and strangers do: nothing may grow,
 #              nothing may fail that was not asked to (make soak FOR=1m to try it)
 
@@ -18,7 +19,7 @@ RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CG
 # Servers are installed there, where only root looks by itself.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: run build test deps fuzz mutants timing scale bench bench-quick bench-storm bench-long bench-deps soak
+.PHONY: run build test deps fuzz mutants timing scale bench bench-quick bench-storm bench-long bench-deps excess soak
 
 # What to try is said once this server is up, and not if it cannot start: exec
 # keeps the number of the process, and a server that ran before is not this one.
@@ -81,6 +82,9 @@ bench-storm: bench-deps
 
 bench-long:
 	go run ./bench -long -rounds 2 -slice 10s
+
+excess:
+	go run ./bench -excess -slice 3s
 
 FOR ?= 20m
 soak:

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
 )
 
 const (
@@ -97,9 +96,11 @@ func (l *longRound) run(ctx context.Context) error {
 		return err
 	}
 	l.close()
-	if err := l.comesBack(ctx, bare); err != nil {
+	text, err := l.st.comesBack(ctx, bare, 16*mb) // goroutines that have ended leave their descriptors, for the next
+	if err != nil {
 		return err
 	}
+	l.note("all closed: %s", text)
 	if _, err := l.look(ctx, "none again"); err != nil {
 		return err
 	}
@@ -256,31 +257,4 @@ func (l *longRound) close() {
 		}
 	}
 	l.sockets, l.idle = nil, nil
-}
-
-// comesBack waits until the gateway holds no more than before: descriptors and
-// goroutines but for a few, and the heap and stacks in use. Those are known
-// after the next collection, which comes after two minutes where little happens;
-// and what it has of the system it gives back by and by.
-func (l *longRound) comesBack(ctx context.Context, before vitals) error {
-	var now vitals
-	const few = 64 // side traffic's own come and go
-	counts, err := until(ctx, 30*time.Second, func() (_ bool, err error) {
-		now, err = l.st.vitals(ctx)
-		return now.descriptors <= before.descriptors+few && now.goroutines <= before.goroutines+few, err
-	})
-	if err != nil {
-		return fmt.Errorf("all closed: from %d descriptors and %d goroutines there are %d and %d: %w", before.descriptors, before.goroutines, now.descriptors, now.goroutines, err)
-	}
-	const slack = 16 * mb // goroutines that have ended leave their descriptors, for the next
-	memory, err := until(ctx, 3*time.Minute, func() (_ bool, err error) {
-		now, err = l.st.vitals(ctx)
-		return now.live+now.stacks <= before.live+before.stacks+slack, err
-	})
-	if err != nil {
-		return fmt.Errorf("all closed: from %d MB of heap and stacks there are %d: %w", (before.live+before.stacks)/mb, (now.live+now.stacks)/mb, err)
-	}
-	l.note("all closed: descriptors and goroutines are back after %v, heap and stacks after %v more, resident are %d MB",
-		counts.Round(time.Millisecond), memory.Round(time.Millisecond), now.memory/mb)
-	return nil
 }

@@ -10,10 +10,10 @@
 //
 // contenders.go says who takes part, conf/ how each is configured, measure.go
 // what is counted, report.go what is printed. storm.go is another question:
-// what a storm of sign-ins does to everyone else. And two more are put to the
+// what a storm of sign-ins does to everyone else. And three more are put to the
 // gateway alone, in front of an application that can misbehave (stand.go):
-// long.go, what connections cost that are open and idle; soak.go, whether it
-// stays the same for as long as it runs.
+// long.go, what connections cost that are open and idle; excess.go, what too
+// much of anything does; soak.go, whether it stays the same for as long as it runs.
 package main
 
 import (
@@ -42,6 +42,7 @@ type options struct {
 	soak   time.Duration
 	rate   int
 	long   bool
+	excess bool
 	load   string // of the machine, before we add to it
 }
 
@@ -55,6 +56,7 @@ func main() {
 	flag.DurationVar(&o.storm, "storm", 0, "measure a storm of sign-ins for this long instead")
 	flag.DurationVar(&o.soak, "soak", 0, "soak for this long instead")
 	flag.IntVar(&o.rate, "rate", 300, "with so many requests a second")
+	flag.BoolVar(&o.excess, "excess", false, "measure too much of everything instead")
 	flag.BoolVar(&o.long, "long", false, "measure long connections instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -93,6 +95,8 @@ func run(ctx context.Context, o options) error {
 	switch {
 	case o.soak != 0:
 		return soak(ctx, o)
+	case o.excess:
+		return excess(ctx, o)
 	case o.long:
 		return long(ctx, o)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// stand is what soak.go and long.go measure: the gateway in front of
+// stand is what soak.go, long.go and excess.go measure: the gateway in front of
 // an application that can also misbehave. Nothing is pinned: gateway,
 // application and load share all processors.
 type stand struct {

@@ -136,7 +136,7 @@ func until(ctx context.Context, patience time.Duration, is func() (bool, error))
 		case ctx.Err() != nil:
 			return took, ctx.Err()
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(max(10*time.Millisecond, min(took/20, time.Second))) // asking costs the gateway too
 	}
 }
 
@@ -171,6 +171,31 @@ func (p *peak) end() int64 {
 	close(p.stop)
 	p.done.Wait()
 	return p.most
+}
+
+// comesBack waits until the gateway holds no more than before: descriptors and
+// goroutines but for a few, and the heap and stacks in use but for what may be
+// kept. Those are known after the next collection, which comes after two minutes
+// where little happens; and what it has of the system it gives back by and by.
+func (st *stand) comesBack(ctx context.Context, before vitals, kept int64) (string, error) {
+	var now vitals
+	const few = 64 // side traffic's own come and go
+	counts, err := until(ctx, 30*time.Second, func() (_ bool, err error) {
+		now, err = st.vitals(ctx)
+		return now.descriptors <= before.descriptors+few && now.goroutines <= before.goroutines+few, err
+	})
+	if err != nil {
+		return "", fmt.Errorf("from %d descriptors and %d goroutines there are %d and %d: %w", before.descriptors, before.goroutines, now.descriptors, now.goroutines, err)
+	}
+	memory, err := until(ctx, 3*time.Minute, func() (_ bool, err error) {
+		now, err = st.vitals(ctx)
+		return now.live+now.stacks <= before.live+before.stacks+kept, err
+	})
+	if err != nil {
+		return "", fmt.Errorf("from %d MB of heap and stacks there are %d: %w", (before.live+before.stacks)/mb, (now.live+now.stacks)/mb, err)
+	}
+	return fmt.Sprintf("descriptors and goroutines are back after %v, heap and stacks after %v more: %d MB in use, %d MB resident",
+		counts.Round(time.Millisecond), memory.Round(time.Millisecond), (now.live+now.stacks)/mb, now.memory/mb), nil
 }
 
 // alive is an error if the program has ended.

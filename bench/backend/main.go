@@ -69,7 +69,10 @@ func busy(n *atomic.Int64) func() {
 	return func() { n.Add(-1) }
 }
 
-var kilobyte = bytes.Repeat([]byte("0123456789abcdef"), 64)
+var (
+	kilobyte = bytes.Repeat([]byte("0123456789abcdef"), 64)
+	chunk    = bytes.Repeat(kilobyte, 64)
+)
 
 // page answers one kilobyte, and who it was asked by.
 func (b *backend) page(w http.ResponseWriter, r *http.Request) {
@@ -140,7 +143,7 @@ func (b *backend) echo(w http.ResponseWriter, r *http.Request) {
 func (b *backend) withoutEnd(w http.ResponseWriter, _ *http.Request) {
 	defer busy(&b.endless)()
 	for {
-		n, err := w.Write(kilobyte)
+		n, err := w.Write(chunk)
 		b.endlessBytes.Add(int64(n))
 		if err != nil {
 			return
