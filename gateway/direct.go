@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,34 +56,29 @@ func carries(r *http.Request) bool {
 // A kept connection that gives no answer at all has been closed by the backend:
 // the request goes out once more, on a new one.
 func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
-	c, err := d.take(r.Context())
+	for c := d.pop(); c != nil; c = d.pop() {
+		res, err := c.exchange(r)
+		switch {
+		case err == errNotSilent: // nothing was written
+			continue
+		case err != nil && c.repeatable(err) && r.Context().Err() == nil:
+			return d.begin(r)
+		}
+		return res, err
+	}
+	return d.begin(r)
+}
+
+// begin sends the request over a new connection.
+func (d *direct) begin(r *http.Request) (*http.Response, error) {
+	c, err := d.open(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.exchange(r)
-	if err != nil && c.repeatable(err) && r.Context().Err() == nil {
-		if c, err = d.open(r.Context()); err != nil {
-			return nil, err
-		}
-		res, err = c.exchange(r)
-	}
-	return res, err
+	return c.exchange(r)
 }
 
-// take is a connection that is kept and quiet, else a new one.
-func (d *direct) take(ctx context.Context) (*directConn, error) {
-	for {
-		c := d.pop()
-		if c == nil {
-			return d.open(ctx)
-		}
-		if c.quiet() {
-			return c, nil
-		}
-		c.Close()
-	}
-}
-
+// pop is the kept connection used last; nil if there is none.
 func (d *direct) pop() *directConn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -102,11 +98,11 @@ func (d *direct) open(ctx context.Context) (*directConn, error) {
 		return nil, err
 	}
 	c := &directConn{Conn: conn, owner: d}
-	if c.peek, err = newPeek(conn); err != nil {
+	if c.socket, err = newSocket(conn); err != nil {
 		conn.Close()
 		return nil, err
 	}
-	c.br, c.bw = bufio.NewReaderSize(c, transportBuffer), bufio.NewWriterSize(conn, transportBuffer)
+	c.in = bufio.NewReaderSize(c, transportBuffer)
 	return c, nil
 }
 
@@ -164,10 +160,10 @@ func (d *direct) close() {
 // directConn is one connection to the backend, used by one request at a time.
 type directConn struct {
 	net.Conn
-	owner *direct
-	peek  *peek
-	br    *bufio.Reader
-	bw    *bufio.Writer
+	owner  *direct
+	socket *socket
+	in     *bufio.Reader
+	out    bytes.Buffer // a request
 
 	used   bool        // it has carried a request before
 	since  time.Time   // idle since
@@ -197,13 +193,9 @@ func (c *directConn) Read(p []byte) (int, error) {
 
 var (
 	errLongHeader = fmt.Errorf("the header of the backend's answer is longer than %d bytes", maxAnswerHeaders)
+	errNotSilent  = errors.New("the kept connection has ended, or the backend spoke unasked")
 	errUnasked    = errors.New("the backend switched protocols though nobody asked it to")
 )
-
-// quiet reports whether the kept connection can take a request: it has not
-// ended, and the backend has not said anything unasked, which the next caller
-// would take for the answer to what they asked.
-func (c *directConn) quiet() bool { return c.peek.nothing() }
 
 // exchange writes the request and reads the answer's header. After an error the
 // connection is closed.
@@ -221,7 +213,7 @@ func (c *directConn) exchange(r *http.Request) (*http.Response, error) {
 		c.release(!res.Close)
 		return res, nil
 	}
-	if int64(c.br.Buffered()) < res.ContentLength || res.ContentLength < 0 {
+	if int64(c.in.Buffered()) < res.ContentLength || res.ContentLength < 0 {
 		c.until = time.Time{} // a body may take as long as it likes
 		if err := c.SetDeadline(c.until); err != nil {
 			c.release(false)
@@ -236,14 +228,15 @@ func (c *directConn) converse(r *http.Request) (*http.Response, error) {
 	if err := c.expect(); err != nil {
 		return nil, err
 	}
-	if err := r.Write(c.bw); err != nil {
+	c.out.Reset()
+	if err := r.Write(&c.out); err != nil {
 		return nil, err
 	}
-	if err := c.bw.Flush(); err != nil {
+	if err := c.send(c.out.Bytes()); err != nil {
 		return nil, err
 	}
 	for {
-		res, err := http.ReadResponse(c.br, r)
+		res, err := http.ReadResponse(c.in, r)
 		switch {
 		case err != nil:
 			return nil, err
@@ -256,6 +249,20 @@ func (c *directConn) converse(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// send writes a request. A kept connection must be silent: what a backend says
+// when nobody asked, the next caller would take for the answer to what they asked.
+func (c *directConn) send(request []byte) error {
+	sent := 0
+	if c.used {
+		var err error
+		if sent, err = c.socket.exchange(request); err != nil || sent == len(request) {
+			return err
+		}
+	}
+	_, err := c.Conn.Write(request[sent:])
+	return err
 }
 
 // informed hands an informational answer on to the proxy.
@@ -295,7 +302,7 @@ func (c *directConn) repeatable(err error) bool { return c.used && !c.heard && !
 // kept. What is left in the buffer was not asked for, so there is no telling
 // whose it is.
 func (c *directConn) release(keep bool) {
-	if c.unhook() && keep && c.br.Buffered() == 0 {
+	if c.unhook() && keep && c.in.Buffered() == 0 {
 		c.owner.put(c)
 		return
 	}

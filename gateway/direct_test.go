@@ -1,3 +1,5 @@
+//go:build unix
+
 package gateway
 
 import (
@@ -11,6 +13,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -140,9 +143,7 @@ func TestDirectIsNotToldWhatItDidNotAsk(t *testing.T) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 	io.WriteString(<-late, ok+"BAD")
-	c := d.idle[0]
-	for end := time.Now().Add(patience); c.quiet() && time.Now().Before(end); {
-	}
+	unsettle(t, d.idle[0])
 	if got, want := askDirect(t, d, "GET", "/2"), "200 two"; got != want {
 		t.Errorf("after an answer nobody asked for: got %q, want %q", got, want)
 	}
@@ -168,9 +169,8 @@ func TestDirectRepeatsOnceAndOnlyWhatHadNoAnswer(t *testing.T) {
 			if got, want := askDirect(t, d, "GET", "/1"), "200 one"; got != want {
 				t.Fatalf("got %q, want %q", got, want)
 			}
-			if c := d.idle[0]; tc.closed {
-				for end := time.Now().Add(patience); c.quiet() && time.Now().Before(end); {
-				}
+			if tc.closed {
+				unsettle(t, d.idle[0])
 			}
 			if got := askDirect(t, d, "GET", "/2"); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
@@ -186,6 +186,25 @@ func TestDirectRepeatsOnceAndOnlyWhatHadNoAnswer(t *testing.T) {
 			t.Errorf("got %q after %d requests, want %q after one", got, len(r.requests()), want)
 		}
 	})
+}
+
+// unsettle waits until there is something to read on an idle connection, or it
+// has ended.
+func unsettle(t *testing.T, c *directConn) {
+	t.Helper()
+	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := false
+	raw.Read(func(fd uintptr) bool {
+		_, err := peek(fd)
+		looked = err != syscall.EAGAIN
+		return looked
+	})
+	if !looked {
+		t.Fatal("the connection stayed silent")
+	}
 }
 
 // Each of these goes the long way, where a body and its early answer, an upgrade
@@ -270,9 +289,10 @@ func TestDirectHandsOnWhatComesBeforeTheAnswer(t *testing.T) {
 	}
 }
 
-// silentBackend accepts connections and says nothing; heard is closed when one
-// of them ends.
-func silentBackend(t *testing.T, says string) (address string, asked <-chan struct{}, ended <-chan struct{}) {
+// silentBackend accepts a connection, answers its first requests as it is told,
+// and says no more than the last words to the one after; then asked is closed,
+// and ended when the connection is.
+func silentBackend(t *testing.T, says string, before ...string) (address string, asked <-chan struct{}, ended <-chan struct{}) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -287,10 +307,12 @@ func silentBackend(t *testing.T, says string) (address string, asked <-chan stru
 		}
 		defer c.Close()
 		in := bufio.NewReader(c)
-		if _, err := http.ReadRequest(in); err != nil {
-			return
+		for _, answer := range append(before, says) {
+			if _, err := http.ReadRequest(in); err != nil {
+				return
+			}
+			io.WriteString(c, answer)
 		}
-		io.WriteString(c, says)
 		close(heard)
 		io.Copy(io.Discard, in)
 		close(over)
@@ -311,6 +333,22 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 	t.Run("before the answer", func(t *testing.T) {
 		address, asked, ended := silentBackend(t, "")
 		d := directTo(t, address, UpstreamTimeouts{Response: patience})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-asked
+			cancel()
+		}()
+		if _, err := d.RoundTrip(directRequest(t, ctx, "GET", "/")); err == nil {
+			t.Error("an answer came from nowhere")
+		}
+		within(t, "the backend to be left", ended)
+	})
+	t.Run("before the answer, on a kept connection", func(t *testing.T) {
+		address, asked, ended := silentBackend(t, "", ok+"one")
+		d := directTo(t, address, UpstreamTimeouts{Response: patience})
+		if got, want := askDirect(t, d, "GET", "/"), "200 one"; got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			<-asked
@@ -377,13 +415,45 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 }
 
 func TestDirectWaitsNoLongerThanItIsTold(t *testing.T) {
-	address, _, ended := silentBackend(t, "HTTP/1.1 200 OK\r\n")
-	d := directTo(t, address, UpstreamTimeouts{Response: 50 * time.Millisecond})
-	_, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
-	if !isTimeout(err) {
-		t.Errorf("got %v, want a timeout", err)
+	for _, before := range [][]string{nil, {ok + "one"}} {
+		address, asked, ended := silentBackend(t, "HTTP/1.1 200 OK\r\n", before...)
+		d := directTo(t, address, UpstreamTimeouts{Response: patience})
+		for range before {
+			if got, want := askDirect(t, d, "GET", "/"), "200 one"; got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+			d.idle[0].until = time.Time{} // the next request sets a deadline of its own
+		}
+		d.response = 50 * time.Millisecond
+		_, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
+		if !isTimeout(err) {
+			t.Errorf("after %d: got %v, want a timeout", len(before), err)
+		}
+		within(t, "the request to arrive", asked)
+		within(t, "the backend to be left", ended)
 	}
-	within(t, "the backend to be left", ended)
+}
+
+// What the socket does not take at once follows.
+func TestDirectSendsTheWholeRequest(t *testing.T) {
+	d, r := scripted(t, []string{ok + "one", ok + "two"})
+	if got, want := askDirect(t, d, "GET", "/1"), "200 one"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	if err := d.idle[0].Conn.(*net.TCPConn).SetWriteBuffer(1); err != nil {
+		t.Fatal(err)
+	}
+	r2 := directRequest(t, t.Context(), "GET", "/2")
+	long := strings.Repeat("x", 256<<10)
+	r2.Header.Set("Long", long)
+	res, err := d.RoundTrip(r2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got := r.last(t); got.conn != 0 || !strings.Contains(got.head, "Long: "+long+"\r\n") {
+		t.Errorf("over connection %d arrived %d bytes", got.conn, len(got.head))
+	}
 }
 
 // The time for the header is not the body's: that may take as long as it likes.

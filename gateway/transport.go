@@ -64,7 +64,7 @@ func newUpstream(u Upstream) (*upstream, error) {
 		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
 	up.transport.Protocols = protocols(target.Scheme)
-	if plain := target.Scheme == "http" || target.Scheme == "unix"; plain && canPeek {
+	if plain := target.Scheme == "http" || target.Scheme == "unix"; plain && canAsk {
 		up.direct = newDirect(target, d)
 	}
 	return up, nil
