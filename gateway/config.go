@@ -51,7 +51,7 @@ type TLSConfig struct {
 // Timeouts is the section server.timeouts.
 type Timeouts struct {
 	ReadHeader time.Duration `yaml:"read_header"`
-	Body       time.Duration `yaml:"body"` // a rolling deadline per chunk, both ways
+	Body       time.Duration `yaml:"body"` // a rolling deadline per chunk, both ways; for a body of our own endpoints, of the whole
 	Idle       time.Duration `yaml:"idle"`
 	Drain      time.Duration `yaml:"drain"`
 	Shutdown   time.Duration `yaml:"shutdown"`

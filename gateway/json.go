@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/doorward/doorward/authn"
 )
@@ -45,17 +46,22 @@ func readOptionalJSON(w *answer, r *http.Request, v any) error {
 	return authn.DecodeJSON(data, v)
 }
 
-// readBody reads the body up to maxBody. A body that ends early or stalls is
-// the client's fault, not ours.
+// readBody reads the body up to maxBody. A body that ends early, stalls or
+// trickles is the client's fault, not ours; of the last two nothing more is
+// waited for.
 func readBody(w *answer, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, refuse("BODY_TOO_LARGE")
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body := &prompt{body: http.MaxBytesReader(w, r.Body, maxBody), by: time.Now().Add(w.limit)}
+	data, err := io.ReadAll(body)
 	var tooLarge *http.MaxBytesError
 	var stalled *refusal
 	switch {
 	case errors.As(err, &stalled):
+		if !w.http2 { // there, it would end every request of the connection
+			w.Header().Set("Connection", "close")
+		}
 		return nil, stalled
 	case errors.As(err, &tooLarge):
 		return nil, refuse("BODY_TOO_LARGE")
@@ -65,6 +71,21 @@ func readBody(w *answer, r *http.Request) ([]byte, error) {
 		return nil, no
 	}
 	return data, nil
+}
+
+// prompt is a short body, which must be there within the time that one chunk
+// may take: the rolling deadline alone would wait a day for one that comes byte
+// by byte, and nothing is known yet of who sends it.
+type prompt struct {
+	body io.Reader
+	by   time.Time
+}
+
+func (p *prompt) Read(b []byte) (int, error) {
+	if time.Now().After(p.by) {
+		return 0, &refusal{code: "BAD_REQUEST", detail: "The request body came too slowly."}
+	}
+	return p.body.Read(b)
 }
 
 // mediaType is the Content-Type without its parameters; "" for an unreadable
