@@ -179,7 +179,7 @@ func (s *Service) openRing(ctx context.Context) error {
 	alg, now := s.deps.Config.Tokens.Algorithm, s.deps.Now()
 	var stored []Key
 	if err := s.deps.Store.View(ctx, func(tx Tx) (err error) { stored, err = tx.Keys(); return err }); err != nil {
-		return err
+		return fmt.Errorf("read the key ring: %w", err)
 	}
 	signs := func(k Key) bool { return k.RetireAt.IsZero() && k.Algorithm == alg }
 	retires := func(k Key) bool { return k.RetireAt.IsZero() && k.Algorithm != alg }
@@ -206,7 +206,7 @@ func (s *Service) openRing(ctx context.Context) error {
 			return s.retireKeys(tx, keys, retires, Actor{}, now)
 		})
 		if err != nil {
-			return err
+			return fmt.Errorf("change the key ring: %w", err)
 		}
 	}
 	return s.loadRing(ctx)
