@@ -64,6 +64,9 @@ func (s *Service) CreateUser(ctx context.Context, n NewUser, a Actor) (User, Sec
 	return u, made, nil
 }
 
+// DefaultRoles are those of an account made with none named.
+func (s *Service) DefaultRoles() []string { return slices.Clone(s.deps.Config.Accounts.DefaultRoles) }
+
 // firstMail is what an account made by someone else is sent; nil for nothing.
 func (s *Service) firstMail(u User, invited bool, c Client, now time.Time) *post {
 	var p post

@@ -55,9 +55,10 @@ func (s *Server) listUsers(w *answer, r *http.Request, _ authn.Actor) error {
 }
 
 // userQuery reads the query of a listing; all that is wrong comes back at once.
-func userQuery(r *http.Request) (authn.UserQuery, int, error) {
+// A page has parameters besides.
+func userQuery(r *http.Request, besides ...string) (authn.UserQuery, int, error) {
 	wrong := &authn.InputError{}
-	values := readQuery(wrong, r, "active", "after", "limit", "page", "q", "role")
+	values := readQuery(wrong, r, append([]string{"active", "after", "limit", "page", "q", "role"}, besides...)...)
 	number := func(name string, normal, most int) int {
 		text := values.Get(name)
 		if text == "" {

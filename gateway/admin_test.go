@@ -123,7 +123,12 @@ func TestAdminManagesAccounts(t *testing.T) {
 			if e.method == "PATCH" {
 				body = "{}"
 			}
-			a := send(e.method, strings.ReplaceAll(e.path, "{id}", made.User.ID), body)
+			path := strings.ReplaceAll(e.path, "{id}", made.User.ID)
+			a := send(e.method, path, body)
+			if e.form != nil && strings.HasPrefix(e.path, "/admin/accounts/") {
+				wantProblem(t, a, 415, "UNSUPPORTED_MEDIA_TYPE")
+				a = g.do(e.method, "/auth"+path, "", "Content-Type: application/x-www-form-urlencoded", boss.bearer)
+			}
 			wantProblem(t, a, 404, "NOT_FOUND")
 		}
 	}

@@ -29,6 +29,12 @@ var notices = map[string]string{
 	"address_confirmed": "Your address is confirmed.",
 	"session_ended":     "That device is signed out.",
 	"account_deleted":   "Your account is deleted.",
+	"account_made":      "The account is made, and a mail on its way to its address.",
+	"saved":             "It is saved.",
+	"signed_out":        "The account is signed out everywhere.",
+	"reset_mailed":      "A link to a new password is on its way. The old one stays good until then.",
+	"unlocked":          "The wrong passwords are forgotten.",
+	"deleted":           "The account is deleted.",
 	"password_set":      "Your new password is set. Sign in with it.",
 }
 

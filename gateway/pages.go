@@ -49,6 +49,10 @@ type pageData struct {
 
 	User     *userJSON
 	Sessions []sessionJSON
+
+	IsAdmin bool // whoever it is may administer accounts
+	Wide    bool // the page has a table
+	Admin   *adminData
 }
 
 func (s *Server) pageData(x *exchange, title string) pageData {
@@ -80,6 +84,7 @@ func fieldLabel(name string) string {
 	labels := map[string]string{
 		"login": "Username or email", "username": "Username", "email": "Email", "name": "Name", "password": "Password",
 		"current_password": "Current password", "new_password": "New password", "token": "Link",
+		"roles": "Roles", "active": "State", "email_verified": "Verified", "confirm": "Deleting",
 	}
 	if label, ok := labels[name]; ok {
 		return label

@@ -258,10 +258,11 @@ func TestPagesEscapeWhatTheyShow(t *testing.T) {
 
 func TestPagesNeedNoScriptAndNoInlineStyle(t *testing.T) {
 	g := newGateway(t, nil)
-	cookie := "Cookie: " + g.cookieOf("ann")
-	for _, path := range []string{"/auth/login", "/auth/register", "/auth/logout", "/auth/account", "/auth/nothing", "/auth/verify-email", "/auth/reset-password", "/auth/forgot-password"} {
+	boss := g.person(t, "boss", "admin")
+	cookie := "Cookie: " + boss.cookie
+	for _, path := range []string{"/auth/login", "/auth/register", "/auth/logout", "/auth/account", "/auth/admin", "/auth/admin/accounts/" + boss.id, "/auth/nothing", "/auth/verify-email", "/auth/reset-password", "/auth/forgot-password"} {
 		headers := []string{"Accept: text/html"}
-		if path == "/auth/account" {
+		if path == "/auth/account" || strings.HasPrefix(path, "/auth/admin") {
 			headers = append(headers, cookie)
 		}
 		a := g.get(path, headers...)

@@ -70,14 +70,18 @@ var ownRoutes = []endpoint{
 	{method: "DELETE", path: "/sessions/{id}", who: signedIn, serve: (*Server).endSession},
 	{method: "GET", path: "/events", who: signedIn, serve: (*Server).ownEvents},
 
+	{method: "GET", path: "/admin", who: admin, serve: (*Server).adminPage, page: true},
+	{method: "GET", path: "/admin/accounts/{id}", who: admin, serve: (*Server).adminAccountPage, page: true},
+	{method: "POST", path: "/admin/accounts/{id}", who: admin, serve: formsOnly, form: byAdmin((*Server).changeUserForm)},
+	{method: "POST", path: "/admin/accounts/{id}/delete", who: admin, serve: formsOnly, form: byAdmin((*Server).deleteUserForm)},
 	{method: "GET", path: "/admin/users", who: admin, serve: byAdmin((*Server).listUsers)},
-	{method: "POST", path: "/admin/users", who: admin, serve: byAdmin((*Server).createUser)},
+	{method: "POST", path: "/admin/users", who: admin, serve: byAdmin((*Server).createUser), form: byAdmin((*Server).createUserForm)},
 	{method: "GET", path: "/admin/users/{id}", who: admin, serve: byAdmin((*Server).showUser)},
 	{method: "PATCH", path: "/admin/users/{id}", who: admin, serve: byAdmin((*Server).changeUser)},
 	{method: "DELETE", path: "/admin/users/{id}", who: admin, serve: byAdmin((*Server).deleteUser)},
-	{method: "POST", path: "/admin/users/{id}/logout", who: admin, serve: byAdmin((*Server).signOutUser)},
-	{method: "POST", path: "/admin/users/{id}/reset-password", who: admin, serve: byAdmin((*Server).mailReset)},
-	{method: "POST", path: "/admin/users/{id}/unlock", who: admin, serve: byAdmin((*Server).unlockUser)},
+	{method: "POST", path: "/admin/users/{id}/logout", who: admin, serve: byAdmin((*Server).signOutUser), form: byAdmin((*Server).signOutUserForm)},
+	{method: "POST", path: "/admin/users/{id}/reset-password", who: admin, serve: byAdmin((*Server).mailReset), form: byAdmin((*Server).mailResetForm)},
+	{method: "POST", path: "/admin/users/{id}/unlock", who: admin, serve: byAdmin((*Server).unlockUser), form: byAdmin((*Server).unlockUserForm)},
 	{method: "GET", path: "/admin/users/{id}/sessions", who: admin, serve: byAdmin((*Server).userSessions)},
 	{method: "GET", path: "/admin/events", who: admin, serve: byAdmin((*Server).allEvents)},
 
@@ -261,12 +265,18 @@ func (s *Server) mayCall(e *endpoint, r *http.Request, x *exchange) error {
 		if err := s.identify(r, x); err != nil {
 			return err
 		}
-		if role := x.live.cfg.AdminRole; role != "" && x.identity.User.HasRole(role) {
+		if x.isAdmin() {
 			return nil
 		}
 		return refuse("INSUFFICIENT_ROLE")
 	}
 	return refuse("NOT_FOUND")
+}
+
+// isAdmin reports whether whoever was identified may administer accounts.
+func (x *exchange) isAdmin() bool {
+	role := x.live.cfg.AdminRole
+	return role != "" && x.identity.User.HasRole(role)
 }
 
 // sameSite refuses an unsafe request that another site's page made: it could

@@ -117,7 +117,7 @@ func TestOwnPathsHaveOneSpelling(t *testing.T) {
 	g := newGateway(t, nil)
 	for _, path := range []string{
 		"/auth", "/auth/", "/auth/nothing", "/auth/login/", "/auth//login", "/auth/./login", "/auth/%6cogin", "/auth/LOGIN", "/auth/login;x=1",
-		"/auth/sessions/", "/auth/sessions/a/b", "/auth/check", "/auth/admin", "/auth/admin/", "/auth/admin/users/", "/auth/control/keys", "/auth/admin/users/x/password",
+		"/auth/sessions/", "/auth/sessions/a/b", "/auth/check", "/auth/admin/", "/auth/admin/accounts", "/auth/admin/accounts/", "/auth/admin/users/", "/auth/control/keys", "/auth/admin/users/x/password",
 	} {
 		if a := g.get(path); a.Status != 404 || a.code() != "NOT_FOUND" {
 			t.Errorf("%s: got %d %s, want 404 NOT_FOUND", path, a.Status, a.code())
