@@ -133,6 +133,9 @@ func plainAddr(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
 // peerOf is who is connected. A unix socket's peer has no address: it is the
 // zero Addr, which is trusted by nobody and limited as one client.
 func peerOf(remoteAddr string) netip.Addr {
+	if at, err := netip.ParseAddrPort(remoteAddr); err == nil { // as net/http writes it
+		return plainAddr(at.Addr())
+	}
 	ip, _ := parseHop(remoteAddr)
 	return ip
 }

@@ -44,7 +44,8 @@ func byOperator(h adminHandler) func(*Server, *answer, *http.Request) error {
 // everything, so reaching it must take the operator's own file permissions.
 func (s *Server) Control() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		x := &exchange{live: s.live.Load(), start: s.Now(), requestID: rand.Text(), route: noRoute}
+		x := &exchange{live: s.live.Load(), start: s.Now(), route: noRoute}
+		x.numbered(rand.Text())
 		x.match.Rule = -1
 		r = r.WithContext(withExchange(r.Context(), x))
 		if r.RequestURI == "" { // made by a client and handed over in memory

@@ -27,7 +27,7 @@ func ownHeaders(h http.Header) {
 // stamp puts on what every answer of the gateway has, whoever made it. An
 // upstream's word on any of these is replaced.
 func (s *Server) stamp(h http.Header, x *exchange) {
-	h["X-Request-Id"] = []string{x.requestID}
+	h["X-Request-Id"] = x.idField[:]
 	if s.https() && x.secure { // RFC 6797, section 7.2: never over a plain connection
 		h["Strict-Transport-Security"] = []string{hsts}
 	}

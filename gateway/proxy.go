@@ -69,6 +69,7 @@ type passage struct {
 	asked policy.Request // what was admitted
 	at    url.URL        // where the request goes
 
+	from   [3]string   // the values of X-Forwarded-*
 	direct bool        // by the short way: the backend's direct
 	cancel func(error) // ends the call to the backend, for a reason
 	upload bool        // there is a body
@@ -203,7 +204,7 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	x.live.identity.giveBack(h, x, p.route.KeepHeaders)
 	p.forwarded(h)
 	x.live.identity.set(h, x.identity)
-	h["X-Request-Id"] = []string{x.requestID}
+	h["X-Request-Id"] = x.idField[:]
 }
 
 // forwarded writes where the request came from.
@@ -220,8 +221,8 @@ func (p *passage) forwarded(h http.Header) {
 	if x.secure {
 		proto = "https"
 	}
-	values := []string{from, x.forwardedHost, proto}
-	h["X-Forwarded-For"], h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = values[0:1:1], values[1:2:2], values[2:3:3]
+	p.from = [3]string{from, x.forwardedHost, proto}
+	h["X-Forwarded-For"], h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = p.from[0:1:1], p.from[1:2:2], p.from[2:3:3]
 }
 
 // answered looks at the backend's answer before the client does.

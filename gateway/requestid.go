@@ -12,12 +12,15 @@ const maxRequestID = 64
 // request through both logs, or one of our own.
 func (s *Server) number(_ *answer, r *http.Request, x *exchange) error {
 	if lines := r.Header["X-Request-Id"]; x.trusted && len(lines) == 1 && isRequestID(lines[0]) {
-		x.requestID = lines[0]
-		return nil
+		x.numbered(lines[0])
+	} else {
+		x.numbered(rand.Text()) // 26 characters
 	}
-	x.requestID = rand.Text() // 26 characters
 	return nil
 }
+
+// numbered gives the request its id.
+func (x *exchange) numbered(id string) { x.requestID, x.idField[0] = id, id }
 
 // isRequestID reports whether text may stand in a log and in a header.
 func isRequestID(text string) bool {
