@@ -124,7 +124,7 @@ func (r Rate) untilOne(tokens float64) time.Duration {
 // remembers the least. Nobody empties a bucket of their own that way.
 const (
 	bucketShards   = 64
-	bucketsInShard = 1024
+	bucketsInShard = 768
 	evictionSample = 8
 )
 
@@ -136,9 +136,13 @@ type buckets struct {
 	shards [bucketShards]bucketShard
 }
 
+// bucketShard holds no keys but hashes of them: a table that strangers have
+// filled is a quarter of the size, and what lives counts five times, for so far
+// garbage may grow. Two keys that meet share a budget; nobody can make such who
+// does not know the seed, and by chance it takes 2^48 of them.
 type bucketShard struct {
 	mu  sync.Mutex
-	all map[bucketKey]*rate.Limiter
+	all map[uint64]*rate.Limiter
 }
 
 func newBuckets() *buckets { return &buckets{seed: maphash.MakeSeed()} }
@@ -146,14 +150,15 @@ func newBuckets() *buckets { return &buckets{seed: maphash.MakeSeed()} }
 // of is the bucket of a key, full if it is new. A reloaded limit applies to
 // those that are there too.
 func (bs *buckets) of(key bucketKey, limit Rate, now time.Time) *rate.Limiter {
-	shard := &bs.shards[maphash.Comparable(bs.seed, key)%bucketShards]
+	hash := maphash.Comparable(bs.seed, key)
+	shard := &bs.shards[hash%bucketShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	b := shard.all[key]
+	b := shard.all[hash]
 	if b == nil {
 		shard.makeRoom(now)
 		b = rate.NewLimiter(limit.perSecond(), limit.N)
-		shard.all[key] = b
+		shard.all[hash] = b
 		return b
 	}
 	if b.Burst() != limit.N || b.Limit() != limit.perSecond() {
@@ -166,16 +171,16 @@ func (bs *buckets) of(key bucketKey, limit Rate, now time.Time) *rate.Limiter {
 // makeRoom evicts the fullest of a few buckets if there is no room for another.
 func (s *bucketShard) makeRoom(now time.Time) {
 	if s.all == nil {
-		s.all = map[bucketKey]*rate.Limiter{}
+		s.all = map[uint64]*rate.Limiter{}
 	}
 	if len(s.all) < bucketsInShard {
 		return
 	}
-	var fullest bucketKey
+	var fullest uint64
 	most, looked := -1.0, 0
-	for key, b := range s.all { // from a random place
+	for hash, b := range s.all { // from a random place
 		if full := b.TokensAt(now) / float64(b.Burst()); full > most {
-			fullest, most = key, full
+			fullest, most = hash, full
 		}
 		if looked++; looked == evictionSample || most >= 1 {
 			break

@@ -194,9 +194,11 @@ func TestBucketsStayBounded(t *testing.T) {
 	if got := bs.len(); got > bucketShards*bucketsInShard {
 		t.Errorf("%d buckets, want at most %d", got, bucketShards*bucketsInShard)
 	}
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 64<<20 {
-		t.Errorf("they take %d MiB, want less than 64", grown>>20)
+	// The process may take five times that, for so far garbage grows.
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("they take %d MiB, want at most 8", grown>>20)
 	}
+	t.Logf("%d buckets take %d KiB", bs.len(), (int64(after.HeapAlloc)-int64(before.HeapAlloc))>>10)
 	runtime.KeepAlive(bs)
 }
 
