@@ -128,3 +128,81 @@ func TestBrowserRegisters(t *testing.T) {
 		t.Errorf("after registering: %q, want %q", hello, "Hello bob")
 	}
 }
+
+// TestBrowserAdministers is somebody who looks after the accounts: they find one,
+// change its roles, see that it counts, make another and sign a device out.
+func TestBrowserAdministers(t *testing.T) {
+	g := start(t, `
+upstreams: [{name: app, url: "whoami:"}]
+routes:
+  - {path: "/**", upstream: app, allow: authenticated}
+  - {path: "/reports/**", upstream: app, allow: [reader]}
+`)
+	g.doorward(goodPassword+"\n", "user", "add", "boss", "--role", "admin", "--password-stdin")
+	g.doorward(goodPassword+"\n", "user", "add", "ann", "--password-stdin")
+	other := g.login("ann", goodPassword)
+
+	ctx := browser(t)
+	do(t, g, ctx,
+		chromedp.Navigate(g.url+"/auth/admin"),
+		chromedp.WaitVisible(css(`input[name=login]`)),
+		chromedp.SendKeys(css(`input[name=login]`), "boss"),
+		chromedp.SendKeys(css(`input[name=password]`), goodPassword),
+		chromedp.Submit(css(`input[name=password]`)),
+		chromedp.WaitVisible(css(`table`)),
+		chromedp.SendKeys(css(`input[name=q]`), "an"),
+		chromedp.Submit(css(`input[name=q]`)),
+		chromedp.WaitVisible(css(`tbody tr:only-child a`)),
+		chromedp.Click(css(`tbody a`)),
+		chromedp.WaitVisible(css(`input[name=roles]`)),
+	)
+	if title := get(t, g, ctx, chromedp.Text(css(`h1`))); title != "ann" {
+		t.Errorf("found %q, want ann", title)
+	}
+	if r := g.call("GET", "/reports/", nil, "Authorization", "Bearer "+other.Access); r.status != 403 {
+		t.Errorf("before: got %d, want 403", r.status)
+	}
+	do(t, g, ctx,
+		chromedp.SetValue(css(`input[name=roles]`), "user, reader"),
+		chromedp.Submit(css(`input[name=roles]`)),
+		chromedp.WaitVisible(css(`[role=status]`)),
+	)
+	if r := g.call("GET", "/reports/", nil, "Authorization", "Bearer "+other.Access); r.status != 200 {
+		t.Errorf("with the role: got %d, want 200", r.status)
+	}
+	page, _, _ := strings.Cut(get(t, g, ctx, chromedp.Location()), "?")
+	do(t, g, ctx,
+		chromedp.Navigate(page), // without what it said last
+		chromedp.WaitVisible(css(`form[action$="/logout"] button`)),
+		chromedp.Click(css(`form[action$="/logout"] button`)),
+		chromedp.WaitVisible(css(`[role=status]`)),
+	)
+	if where := get(t, g, ctx, chromedp.Location()); !strings.HasSuffix(where, "?notice=signed_out") {
+		t.Errorf("at %s, want the page to say that ann is signed out", where)
+	}
+	if r := g.call("GET", "/reports/", nil, "Authorization", "Bearer "+other.Access); r.status != 401 {
+		t.Errorf("signed out: got %d, want 401", r.status)
+	}
+
+	// A new account, and its page; then it goes.
+	do(t, g, ctx,
+		chromedp.Navigate(g.url+"/auth/admin"),
+		chromedp.WaitVisible(css(`input[name=username]`)),
+		chromedp.SendKeys(css(`input[name=username]`), "newcomer"),
+		chromedp.Submit(css(`input[name=username]`)),
+		chromedp.WaitVisible(css(`#made`)),
+	)
+	password := get(t, g, ctx, chromedp.Text(css(`#made`)))
+	g.login("newcomer", password) // which fails the test if it is not the password
+	do(t, g, ctx,
+		chromedp.Click(css(`dd a`)),
+		chromedp.WaitVisible(css(`input[name=confirm]`)),
+		chromedp.Click(css(`input[name=confirm]`)),
+		chromedp.Click(css(`form[action$="/delete"] button`)),
+		chromedp.WaitVisible(css(`input[name=q]`)),
+		chromedp.WaitVisible(css(`[role=status]`)),
+	)
+	if where := get(t, g, ctx, chromedp.Location()); !strings.HasSuffix(where, "/auth/admin?notice=deleted") {
+		t.Errorf("at %s, want the list to say that it is deleted", where)
+	}
+}
