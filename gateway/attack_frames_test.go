@@ -81,20 +81,7 @@ func unwrittenFields(t testing.TB, text string) [][2]string {
 // speakHTTP2 is a configuration whose public listener takes frames.
 func speakHTTP2(c *Config) { c.Server.H2C = true }
 
-// everyWorld2 is everyWorld in HTTP/2.
-func everyWorld2(t *testing.T, f func(t *testing.T, w *world)) {
-	for name := range setups {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, name, speakHTTP2)
-			w.http2 = true
-			f(t, w)
-			t.Logf("%d attacks, %d requests reached the backend", w.n, w.reached)
-		})
-	}
-}
-
-func TestHTTP2Attacks(t *testing.T) { everyWorld2(t, http2Tables) }
+func TestHTTP2Attacks(t *testing.T) { everyWorld(t, http2Tables, speakHTTP2) }
 
 // TestHTTP2AttacksUnderTLS: net/http has one server for both, but what it says of
 // a connection differs, and the scheme is the client's word.
@@ -126,7 +113,7 @@ func http2Tables(t *testing.T, w *world) {
 // TestTheTablesInFrames is the tables once more: every case for a caller drawn by
 // lot, in half of the configurations.
 func TestTheTablesInFrames(t *testing.T) {
-	everyWorld2(t, func(t *testing.T, w *world) {
+	everyWorld(t, func(t *testing.T, w *world) {
 		r := lot("frames" + w.name)
 		for _, class := range classes(t) {
 			before, reached := w.n, w.reached
@@ -137,7 +124,7 @@ func TestTheTablesInFrames(t *testing.T) {
 			}
 			t.Logf("%s: %d attacks, %d requests reached the backend", class, w.n-before, w.reached-reached)
 		}
-	})
+	}, speakHTTP2)
 }
 
 // anyMessage is a request with something odd about its fields.
@@ -188,7 +175,7 @@ func TestGeneratedFrames(t *testing.T) {
 	if testing.Short() {
 		each = 10
 	}
-	everyWorld2(t, func(t *testing.T, w *world) {
+	everyWorld(t, func(t *testing.T, w *world) {
 		for _, class := range []string{"paths", "names", "hosts", "methods", "cookies", "messages"} {
 			r := lot("frames" + w.name + class)
 			reached := w.reached
@@ -206,5 +193,5 @@ func TestGeneratedFrames(t *testing.T) {
 				t.Errorf("%s: none reached the backend: what refuses everything proves nothing", class)
 			}
 		}
-	})
+	}, speakHTTP2)
 }

@@ -20,7 +20,7 @@ func FuzzTarget(f *testing.F) {
 		}
 	}
 	var worlds []*world
-	for name := range setups {
+	for _, name := range everywhere {
 		worlds = append(worlds, newWorld(f, name))
 	}
 	f.Fuzz(func(t *testing.T, target string) {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -19,7 +21,9 @@ import (
 // recording backend behind it, under each configuration and for each caller, and
 // whatever it was about, the same has to hold afterwards: see world.strike.
 
-// setups are the configurations attacked; oracle_test.go has their laws.
+// setups are the configurations attacked; oracle_test.go has their laws. All
+// routes of one lead to the same backend: that some reading of a path would go
+// elsewhere never saves a case.
 var setups = map[string][]Route{
 	"deny": {
 		to("/public/**", anybody), to("/public/secret/**", roles("admin")), to("/app/**", signedin), to("/admin/**", roles("admin")),
@@ -33,7 +37,15 @@ var setups = map[string][]Route{
 		on("public.test", to("/**", anybody)), on("public.test", to("/admin/**", roles("admin"))),
 		on("admin.test", to("/**", roles("admin"))),
 	},
+	"mixed": {
+		on("public.test", to("/**", anybody)), on("public.test", to("/admin/**", roles("admin"))),
+		on("*.public.test", to("/**", signedin)), on("secret.public.test", to("/**", roles("admin"))), on("*.admin.test", to("/**", roles("admin"))),
+		to("/**", signedin), to("/admin/**", roles("admin")), to("/public/**", anybody),
+	},
 }
+
+// everywhere is the configurations that every case is for.
+var everywhere = []string{"deny", "hosts", "legacy", "open"}
 
 func by(r Route, methods ...string) Route { r.Methods = methods; return r }
 
@@ -62,14 +74,15 @@ type world struct {
 	http2    bool   // cases go out in frames
 	session  *session2
 	secure   bool // under TLS
-	n        int  // attacks so far
+	tally    *tally
+	n        int // attacks so far
 	failures int
 	reached  int // requests that reached the backend, the plain ones after each attack not counted
 }
 
 func newWorld(t testing.TB, name string, mutate ...func(*Config)) *world {
 	t.Helper()
-	w := &world{name: name, law: laws[name], host: "app.test"}
+	w := &world{name: name, law: laws[name], host: "app.test", tally: newTally(t)}
 	w.up = newScriptedRecorder(t, func(n int, got recorded, conn net.Conn) {
 		if length, err := strconv.Atoi(strings.Join(got.fields("Content-Length"), "")); err == nil && strings.Contains(strings.ToLower(got.head), "expect: 100-continue") { // whose body the recorder leaves to us
 			io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
@@ -190,6 +203,7 @@ func (w *world) strike(t testing.TB, a attack, c caller) {
 		}
 	}
 	w.reached += len(got)
+	w.tally.add(a.class, len(got))
 	if plain != 1 {
 		wrong = append(wrong, fmt.Sprintf("%d plain requests arrived after it, want 1", plain))
 	}
@@ -403,16 +417,49 @@ func (r *recorder) since(n int) []recorded {
 	return slices.Clone(r.got[n:])
 }
 
-// everyWorld runs f once for each configuration, side by side.
-func everyWorld(t *testing.T, f func(t *testing.T, w *world)) {
-	for name := range setups {
+// everyWorld runs f once for each configuration, side by side, and counts what
+// they did together.
+func everyWorld(t *testing.T, f func(t *testing.T, w *world), mutate ...func(*Config)) {
+	t.Helper()
+	together := newTally(t)
+	for _, name := range everywhere {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, name)
+			w := newWorld(t, name, mutate...)
+			w.tally, w.http2 = together, w.gateway.Deps.Config.Server.H2C
 			f(t, w)
 			t.Logf("%d attacks, %d requests reached the backend", w.n, w.reached)
 		})
 	}
+}
+
+// tally counts cases by class, and says the counts when the test ends.
+type tally struct {
+	mu             sync.Mutex
+	cases, reached map[string]int
+}
+
+func newTally(t testing.TB) *tally {
+	t.Helper()
+	y := &tally{cases: map[string]int{}, reached: map[string]int{}}
+	t.Cleanup(func() {
+		all, through := 0, 0
+		for _, class := range slices.Sorted(maps.Keys(y.cases)) {
+			t.Logf("class %s: %d cases, %d requests reached the backend", class, y.cases[class], y.reached[class])
+			all, through = all+y.cases[class], through+y.reached[class]
+		}
+		if all > 0 {
+			t.Logf("all classes: %d cases, %d requests reached the backend", all, through)
+		}
+	})
+	return y
+}
+
+func (y *tally) add(class string, reached int) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.cases[class]++
+	y.reached[class] += reached
 }
 
 // The dumb oracle has to see what it is there to see.

@@ -247,7 +247,7 @@ func named() []string {
 }
 
 func TestFramesOutOfPlace(t *testing.T) {
-	everyWorld2(t, func(t *testing.T, w *world) {
+	everyWorld(t, func(t *testing.T, w *world) {
 		for _, name := range named() {
 			send := sequences[name]
 			for _, c := range w.callers {
@@ -256,7 +256,7 @@ func TestFramesOutOfPlace(t *testing.T) {
 				w.session.gone = true // the tables of its two ends may not be the same any more
 			}
 		}
-	})
+	}, speakHTTP2)
 }
 
 // TestHTTP1WhereHTTP2IsSpokenToo: an offer of HTTP/2 within HTTP/1 changes

@@ -190,6 +190,19 @@ var laws = map[string]law{
 		}
 		return false
 	},
+	"mixed": func(host, _, path, who string) bool {
+		switch {
+		case host == "public.test":
+			return who == "admin" || !under(path, "/admin")
+		case host == "secret.public.test", strings.HasSuffix(host, ".admin.test"):
+			return who == "admin"
+		case strings.HasSuffix(host, ".public.test"):
+			return who != ""
+		case under(path, "/public"):
+			return true
+		}
+		return who == "admin" || who == "user" && !under(path, "/admin")
+	},
 }
 
 // judgeTarget says what is wrong with a target having reached a backend that
