@@ -105,7 +105,7 @@ func (l *lab) kill(ctx context.Context, m mutant) (verdict, error) {
 
 // test runs tests of one package. That some fail is no error.
 func (l *lab) test(ctx context.Context, pkg string, tests []string, flags ...string) (*result, error) {
-	args := append([]string{"test", "-json", "-count=1", "-vet=off", "-timeout", timeout, "-run", pattern(tests)}, flags...)
+	args := append([]string{"test", "-json", "-count=1", "-vet=off", "-ldflags=-s -w", "-timeout", timeout, "-run", pattern(tests)}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, "./"+pkg)...)
 	cmd.Dir = l.root
 	var out, complaints bytes.Buffer
