@@ -74,7 +74,7 @@ func (s *Service) Identify(ctx context.Context, c Credential) (Identity, error) 
 }
 
 func (s *Service) identifyToken(ctx context.Context, token string, now time.Time) (Identity, error) {
-	v, err := s.verifiedToken(ctx, token, now)
+	v, remember, err := s.verifiedToken(ctx, token, now)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -90,41 +90,48 @@ func (s *Service) identifyToken(ctx context.Context, token string, now time.Time
 	case x.User != v.subject:
 		return Identity{}, ErrTokenRevoked
 	}
+	if remember != nil {
+		remember()
+	}
 	return Identity{User: *u, Session: x.ID, Mode: x.Mode}, nil
 }
 
 // verifiedToken is the token as verified now or before. Only the two limits of
 // time are left to the caller, and of these only the end is an answer of its own.
-func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time) (verified, error) {
+// Remember, nil for one that is remembered, is for a token that admits somebody:
+// those of sessions that have ended would only fill the memory.
+func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time) (v verified, remember func(), err error) {
 	if len(token) > maxToken {
-		return verified{}, ErrTokenInvalid
+		return v, nil, ErrTokenInvalid
 	}
 	// Without a copy of the token for every request.
 	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(token), len(token)))
 	v, epoch, ok := s.tokens.get(sum)
 	if ok {
 		if v.from > now.Add(leeway).Unix() { // the clock went back
-			return verified{}, ErrTokenInvalid
+			return verified{}, nil, ErrTokenInvalid
 		}
-		return v, nil
+		return v, nil, nil
 	}
 	p, err := s.deps.Config.Tokens.verify(token, s.ring.Load(), now)
 	if errors.Is(err, errUnknownKey) && (s.ringStale.Load() || !s.feedUp.Load()) {
 		// Another process may have rotated.
 		if err := s.loadRing(ctx); err != nil {
-			return verified{}, err
+			return verified{}, nil, err
 		}
 		_, epoch, _ = s.tokens.get(sum)
 		p, err = s.deps.Config.Tokens.verify(token, s.ring.Load(), now)
 	}
 	if err != nil {
-		return verified{}, ErrTokenInvalid
+		return verified{}, nil, ErrTokenInvalid
 	}
-	v = verified{p.Session, p.Subject, max(p.IssuedAt, p.NotBefore), p.Expires}
-	if now.Unix() < v.until {
-		s.tokens.fill(sum, v, epoch)
-	}
-	return v, nil
+	return s.newlyVerified(sum, p, epoch)
+}
+
+// newlyVerified is apart so that a token that is remembered costs no memory.
+func (s *Service) newlyVerified(sum [32]byte, p claims, epoch uint64) (verified, func(), error) {
+	v := verified{p.Session, p.Subject, max(p.IssuedAt, p.NotBefore), p.Expires}
+	return v, func() { s.tokens.fill(sum, v, epoch) }, nil
 }
 
 func (s *Service) identifyCookie(ctx context.Context, value Secret, now time.Time) (Identity, error) {

@@ -157,6 +157,34 @@ func TestIdentifyReadsNothing(t *testing.T) {
 	}
 }
 
+// TestTokensOfEndedSessionsAreNotRemembered: they are genuine, and whoever has
+// signed in and out a lot could fill the memory with them.
+func TestTokensOfEndedSessionsAreNotRemembered(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada", "user")
+	ended, live := f.signIn(t, "ada", authn.ModeToken), f.signIn(t, "ada", authn.ModeToken)
+	if err := f.Logout(ctx, authn.Credential{}, ended.RefreshToken, client("192.0.2.1")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		token authn.Secret
+		err   error
+		held  int
+	}{
+		{"of an ended session", ended.AccessToken, authn.ErrTokenRevoked, 0},
+		{"of a live one", live.AccessToken, nil, 1},
+		{"the same again", live.AccessToken, nil, 1},
+	} {
+		if _, err := f.Identify(ctx, bearer(c.token)); !errors.Is(err, c.err) {
+			t.Fatalf("%s: got %v, want %v", c.name, err, c.err)
+		}
+		if got := f.TokensHeld(); got != c.held {
+			t.Errorf("%s: %d tokens are remembered, want %d", c.name, got, c.held)
+		}
+	}
+}
+
 // TestIdentifyAfterRevocation: whatever ends a session or changes its user
 // holds from the next request on, however well it was cached.
 func TestIdentifyAfterRevocation(t *testing.T) {
