@@ -109,6 +109,7 @@ var excesses = []tooMuch{
 	{"500 sign-ins, their body a byte a second", slowBodies},
 	{"200,000 addresses", manyAddresses},
 	{"200,000 credentials nobody gave out", manyCredentials},
+	{"100,000 tokens of ours whose session is gone", manyGone},
 	{"200,000 refresh tokens nobody gave out", manyRefreshTokens},
 	{"200 passwords of 1 MB", longPasswords},
 	{"50 bodies of 10 MB of JSON", wideJSON},

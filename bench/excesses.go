@@ -225,29 +225,33 @@ func manyAddresses(ctx context.Context, st *stand) (string, error) {
 	return told(answers, err, "401 AUTHENTICATION_REQUIRED")
 }
 
-// manyCredentials sends tokens that are forged, tokens under our own key of
-// sessions there are none of, and cookies.
+// manyCredentials sends what strangers can make: forged tokens and cookies.
 func manyCredentials(ctx context.Context, st *stand) (string, error) {
 	t := st.tokens[standAlgorithm]
 	answers, err := st.flood(ctx, 200_000, func(r *rand.Rand) string {
-		var line string
-		switch r.IntN(3) {
-		case 0:
-			line = "Cookie: doorward_session_8080=" + randomText(48)
-		case 1:
+		line := "Cookie: doorward_session_8080=" + randomText(48)
+		if r.IntN(2) == 0 {
 			text := t.all[r.IntN(len(t.all))]
 			line = "Authorization: Bearer " + text[:strings.LastIndexByte(text, '.')+1] + randomText(64)
-		default:
-			now := time.Now()
-			text, err := t.signer.mint(signedIn{st.crowd.guest.user, newID(now)}, now)
-			if err != nil {
-				panic(err) // of a key that has signed thousands
-			}
-			line = "Authorization: Bearer " + text
 		}
 		return "GET /app/page HTTP/1.1\r\nHost: localhost:8080\r\n" + anyAddress(r) + line + "\r\n\r\n"
 	})
-	return told(answers, err, "401 AUTHENTICATION_REQUIRED", "401 TOKEN_INVALID", "401 TOKEN_REVOKED")
+	return told(answers, err, "401 AUTHENTICATION_REQUIRED", "401 TOKEN_INVALID")
+}
+
+// manyGone sends tokens under the gateway's own key, of sessions there are none
+// of: they are found genuine, and that is remembered.
+func manyGone(ctx context.Context, st *stand) (string, error) {
+	t := st.tokens[standAlgorithm]
+	answers, err := st.flood(ctx, 100_000, func(r *rand.Rand) string {
+		now := time.Now()
+		text, err := t.signer.mint(signedIn{st.crowd.guest.user, newID(now)}, now)
+		if err != nil {
+			panic(err) // of a key that has signed thousands
+		}
+		return "GET /app/page HTTP/1.1\r\nHost: localhost:8080\r\nAuthorization: Bearer " + text + "\r\n\r\n"
+	})
+	return told(answers, err, "401 TOKEN_REVOKED")
 }
 
 func manyRefreshTokens(ctx context.Context, st *stand) (string, error) {
