@@ -242,7 +242,7 @@ func (s *Service) Close() error {
 	s.hashes.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
-	return s.flush(ctx, s.deps.Now())
+	return s.flush(ctx, last, s.deps.Now())
 }
 
 // closeLimit is how long the last writes may take: a stuck disk must not keep

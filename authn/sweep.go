@@ -8,7 +8,6 @@ import (
 
 const (
 	sweepPause = 30 * time.Second
-	sweepBatch = 256 // records one transaction removes
 	flushPause = 5 * time.Second
 )
 
@@ -27,7 +26,7 @@ func (s *Service) background(ctx context.Context) {
 			err = s.loadRing(ctx)
 		case <-flush.C:
 			s.observe(MetricSessions, "", float64(s.sessions.len()))
-			err = s.flush(ctx, s.deps.Now())
+			err = s.flush(ctx, beside, s.deps.Now())
 			if s.ringStale.Load() { // loading it failed before
 				err = errors.Join(err, s.loadRing(ctx))
 			}
@@ -44,7 +43,7 @@ func (s *Service) background(ctx context.Context) {
 // and keys, and the seeds of refresh links past their grace. Its cost is by what
 // it removes.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
-	err := s.flush(ctx, now) // or a session in use would look idle
+	err := s.flush(ctx, beside, now) // or a session in use would look idle
 	if s.deps.Mail == nil {
 		// Nobody else takes away what waits from a time when there was mail.
 		err = errors.Join(err, s.giveUpExpired(ctx, now))
@@ -52,11 +51,48 @@ func (s *Service) sweep(ctx context.Context, now time.Time) error {
 	return errors.Join(err, s.sweepRecords(ctx, now), s.sweepSeeds(ctx, now), s.sweepKeys(ctx, now))
 }
 
+// What nobody waits for is written in batches small enough that whoever shares
+// a commit with one hardly notices. How many records that is depends on the
+// disk and on how scattered they lie, so each batch goes by how long the last
+// one took.
+const (
+	firstBatch = 16 // records
+	leastBatch = 4
+	mostBatch  = 256
+	batchTakes = 10 * time.Millisecond
+)
+
+// nextBatch is how many records to write after n of them took so long.
+func nextBatch(n int, took time.Duration) int {
+	switch {
+	case took > 2*batchTakes:
+		return max(n/2, leastBatch)
+	case took < batchTakes/2:
+		return min(2*n, mostBatch)
+	}
+	return n
+}
+
+// breathe lets others have the store for as long as the last batch had it, so
+// that what is done for nobody costs whoever waits little more than one batch.
+// False if ctx ended meanwhile.
+func breathe(ctx context.Context, took time.Duration) bool {
+	pause := time.NewTimer(took)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (s *Service) sweepRecords(ctx context.Context, now time.Time) error {
-	for {
+	for n := firstBatch; ; {
+		start := time.Now()
 		var found, removed int
 		err := s.deps.Store.Update(ctx, func(tx Tx) error {
-			due, err := tx.Expired(now, sweepBatch)
+			due, err := tx.Expired(now, n)
 			if err != nil {
 				return err
 			}
@@ -73,9 +109,14 @@ func (s *Service) sweepRecords(ctx context.Context, now time.Time) error {
 			return nil
 		})
 		// A batch of which nothing can be removed would come back for ever.
-		if err != nil || found < sweepBatch || removed == 0 {
+		if err != nil || found < n || removed == 0 {
 			return err
 		}
+		took := time.Since(start)
+		if !breathe(ctx, took) {
+			return ctx.Err()
+		}
+		n = nextBatch(n, took)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 const (
 	maxMarks   = 1 << 16 // sessions waiting for something; past it none is noted
-	markBatch  = 256     // sessions one transaction writes
 	touchPause = time.Minute
 )
 
@@ -46,12 +45,12 @@ func (m *marks) last(sid string) (time.Time, bool) {
 
 // due returns a batch of those noted at or before then. They stay until done
 // says they are written.
-func (m *marks) due(then time.Time) map[string]time.Time {
+func (m *marks) due(then time.Time, most int) map[string]time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	batch := make(map[string]time.Time)
 	for sid, at := range m.at {
-		if len(batch) == markBatch {
+		if len(batch) == most {
 			break
 		}
 		if !at.After(then) {
@@ -71,10 +70,22 @@ func (m *marks) done(batch map[string]time.Time) {
 	}
 }
 
+// pace is how much is written at a time where nobody waits for it.
+type pace struct {
+	batch int  // sessions the first transaction writes
+	rest  bool // whether to let others write in between, and go by how long it took
+}
+
+var (
+	beside = pace{batch: firstBatch, rest: true}
+	last   = pace{batch: mostBatch} // when the service ends and nobody else writes
+)
+
 // writeDue changes the sessions that are due, a batch a transaction. change
 // reports whether there is anything to write.
-func (s *Service) writeDue(ctx context.Context, m *marks, then time.Time, change func(x *Session, at time.Time) bool) error {
-	for batch := m.due(then); len(batch) > 0; batch = m.due(then) {
+func (s *Service) writeDue(ctx context.Context, p pace, m *marks, then time.Time, change func(x *Session, at time.Time) bool) error {
+	for batch := m.due(then, p.batch); len(batch) > 0; batch = m.due(then, p.batch) {
+		start := time.Now()
 		err := s.deps.Store.Update(ctx, func(tx Tx) error {
 			for sid, at := range batch {
 				x, err := tx.Session(sid)
@@ -97,6 +108,12 @@ func (s *Service) writeDue(ctx context.Context, m *marks, then time.Time, change
 			return err
 		}
 		m.done(batch)
+		if took := time.Since(start); p.rest && len(batch) == p.batch {
+			if !breathe(ctx, took) {
+				return ctx.Err()
+			}
+			p.batch = nextBatch(p.batch, took)
+		}
 	}
 	return nil
 }
@@ -110,8 +127,8 @@ func (s *Service) touch(x *Session, now time.Time) {
 }
 
 // flush writes the uses of sessions noted until now.
-func (s *Service) flush(ctx context.Context, now time.Time) error {
-	return s.writeDue(ctx, &s.touches, now, s.extend)
+func (s *Service) flush(ctx context.Context, p pace, now time.Time) error {
+	return s.writeDue(ctx, p, &s.touches, now, s.extend)
 }
 
 // extend moves the idle end of a session that was found usable at a time, be it
@@ -130,7 +147,7 @@ func (s *Service) extend(x *Session, at time.Time) bool {
 // sweepSeeds forgets the seeds of rotations past their grace.
 func (s *Service) sweepSeeds(ctx context.Context, now time.Time) error {
 	grace := s.deps.Config.Tokens.RefreshGrace
-	return s.writeDue(ctx, &s.rotated, now.Add(-grace-1), func(x *Session, _ time.Time) bool {
+	return s.writeDue(ctx, beside, &s.rotated, now.Add(-grace-1), func(x *Session, _ time.Time) bool {
 		if x.Chain == nil {
 			return false
 		}
