@@ -55,6 +55,7 @@ func (s *Store) copyTo(path string) error {
 	if err != nil {
 		return err
 	}
+	dst.AllocSize = allocSize // or the copy of a small store is larger than the store
 	err = guarded(func() error { return bbolt.Compact(dst, s.db, 1<<20) })
 	if err == nil {
 		err = dst.Sync()

@@ -34,7 +34,7 @@ func (t *tx) PutSession(s authn.Session) error {
 		return err
 	}
 	if err == nil {
-		if at := old.due(); at.Before(s.Expires()) && !at.IsZero() {
+		if at := old.due(); at.Before(s.Expires()) {
 			r.Due = at
 		}
 		if err := t.unindexSession(s.ID, old, r); err != nil {
