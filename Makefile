@@ -3,7 +3,8 @@
 # make fuzz    every fuzz target for a minute
 # make mutants deliberately broken gateways, and the test that must notice each: ten minutes
 # make timing  whether time tells an account from none; wants a quiet machine
-# make scale   what everyday calls cost in a store of a million people; two minutes
+# make scale   what a store of a million people costs beside one of a thousand, and how its
+#              file grows in a day; wants a quiet machine, 3 GB of disk and ten minutes
 # make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
 #              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else;
 #              bench-long: what idle connections and WebSockets cost, ten minutes)
