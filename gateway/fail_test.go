@@ -16,7 +16,8 @@ import (
 func (g *testGateway) failing(end func(w *answer, r *http.Request)) *httptest.Server {
 	g.t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		x := &exchange{live: g.live.Load(), requestID: "test-request", route: noRoute}
+		x := &exchange{live: g.live.Load(), route: noRoute}
+		x.numbered("test-request")
 		x.match.Rule = -1
 		w := new(answer)
 		w.begin(rw, g.Server, x)

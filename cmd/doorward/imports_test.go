@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"cmd/doorward":    {"authn", "gateway", "mail", "policy", "store"},
 	"bench":           {"authn", "store"}, // the gateway it meets as a stranger would
 	"bench/bare":      {},
+	"bench/backend":   {},
 	"mutants":         {}, // our source is text to it
 }
 
