@@ -141,3 +141,32 @@ func FuzzCookies(f *testing.F) {
 		}
 	})
 }
+
+// FuzzField does the same with a field of HTTP/2, whose name and value nobody has
+// parsed yet.
+func FuzzField(f *testing.F) {
+	for _, claim := range claims {
+		name, value, _ := strings.Cut(claim, ": ")
+		f.Add(strings.ToLower(name), value)
+	}
+	for _, field := range [][2]string{
+		{":path", "/admin/x"}, {":authority", "admin.test"}, {":method", "GET /admin"}, {":protocol", "websocket"}, {"x-a", "b\r\nX-Forwarded-User: root"}, {"x-a\r\nx-forwarded-user", "root"},
+		{"content-length", "5"}, {"te", "trailers"}, {"trailer", "x-forwarded-user"}, {"connection", "x-forwarded-user"}, {"x_forwarded.user", "root"}, {"authorization", " Bearer x"}, {"cookie", "a=1; b"},
+	} {
+		f.Add(field[0], field[1])
+	}
+	w := newWorld(f, "open", speakHTTP2)
+	w.http2 = true
+	f.Fuzz(func(t *testing.T, name, value string) {
+		if strings.ContainsAny(name+value, "{}") || len(name)+len(value) > 9000 || slices.Contains([]string{"expect", "xcase"}, folded(name)) {
+			t.Skip("a wait, or words of the tables")
+		}
+		w.failures = 0
+		for _, path := range []string{"{home}", "/admin/x"} {
+			for _, c := range w.callers {
+				fields := [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "{host}"}, {":path", path}, {"{auth}", ""}, {name, value}}
+				w.strike(t, attack{class: "fuzz", name: "field", want: "any", requests: 1, nobody: true, message: message{fields: fields}}, c)
+			}
+		}
+	})
+}
