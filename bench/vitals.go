@@ -28,11 +28,6 @@ type vitals struct {
 
 const mb = 1 << 20
 
-// collectAt is how far garbage grows before it is collected, in percent of what
-// lives: what cmd/doorward sets. The size at which the next collection begins
-// follows from it and from what survived the last.
-const collectAt = 400
-
 func (st *stand) vitals(ctx context.Context) (v vitals, err error) {
 	if v.memory, err = st.gateway.process.memory(); err != nil {
 		return v, err
@@ -50,15 +45,15 @@ func (st *stand) vitals(ctx context.Context) (v vitals, err error) {
 		return v, err
 	}
 	v.stacks, v.goroutines = int64(m["go_memstats_stack_inuse_bytes"]), int64(m["go_goroutines"])
-	v.live = survived(int64(m["go_memstats_next_gc_bytes"]), v.stacks)
+	v.live = survived(int64(m["go_memstats_next_gc_bytes"]), v.stacks, int64(m["go_gc_gogc_percent"]))
 	return v, nil
 }
 
 // survived is how much of the heap was in use after the last collection, from
 // the size at which the next begins: what survived, and for that and the stacks
 // so many percent more.
-func survived(next, stacks int64) int64 {
-	return max(0, (next*100-stacks*collectAt)/(100+collectAt))
+func survived(next, stacks, percent int64) int64 {
+	return max(0, (next*100-stacks*percent)/(100+percent))
 }
 
 // descriptors is how many files and sockets the group has open.

@@ -29,10 +29,10 @@ func TestParseMetric(t *testing.T) {
 // The next collection begins at what survived, and four times that and the stacks.
 func TestSurvived(t *testing.T) {
 	const live, stacks = 10 * mb, 3 * mb
-	if got, want := survived(live+4*(live+stacks), stacks), int64(live); got != want {
+	if got, want := survived(live+4*(live+stacks), stacks, 400), int64(live); got != want {
 		t.Errorf("got %d, want %d", got, want)
 	}
-	if got, want := survived(4*mb, 50*mb), int64(0); got != want {
+	if got, want := survived(4*mb, 50*mb, 400), int64(0); got != want {
 		t.Errorf("stacks grown since: got %d, want %d", got, want)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -49,23 +48,13 @@ func (p *program) serve(ctx context.Context) error {
 		return err
 	}
 	in.setLevel = log.setLevel
-	collectLess(p.getenv("GOGC"))
+	defer collectLess(p.getenv("GOGC"))()
 	listeners, err := listen(cfg, log)
 	if err != nil {
 		return errors.Join(err, in.close())
 	}
 	in.ready(ctx, listeners)
 	return in.serve(ctx, listeners, signals)
-}
-
-// collectLess lets garbage grow to four times what is in use before it is
-// collected. A gateway keeps little and throws away much for every request:
-// collecting is a tenth of what a request costs, and this a quarter of that, for
-// some tens of MiB. Whoever sets GOGC is obeyed, and so is GOMEMLIMIT.
-func collectLess(gogc string) {
-	if gogc == "" {
-		debug.SetGCPercent(400)
-	}
 }
 
 // ready says what runs where, as the first line of the log.
