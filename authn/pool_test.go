@@ -51,7 +51,9 @@ func TestPoolRefusesWhatWouldWaitTooLong(t *testing.T) {
 		waiting.Go(func() { _ = p.run(ctx, func() {}) })
 		waitFor(t, func() bool { return p.length() == n+1 })
 	}
-	err := p.run(context.Background(), func() { t.Error("ran all the same") })
+	patient, stop := context.WithTimeout(ctx, 20*time.Second) // a queue without an end is noticed all the same
+	defer stop()
+	err := p.run(patient, func() { t.Error("ran all the same") })
 	var retry *RetryError
 	if !errors.Is(err, ErrOverloaded) || !errors.As(err, &retry) || retry.After < time.Second {
 		t.Errorf("run with a full queue: %v, want ErrOverloaded in a RetryError of at least a second", err)

@@ -382,6 +382,7 @@ func TestNoTicketRestsInClear(t *testing.T) {
 		secret := decoded(t, l.Token.Reveal())[16:]
 		for name, text := range map[string][]byte{
 			"token": []byte(l.Token), "secret": secret, "secret in base64": []byte(base64.StdEncoding.EncodeToString(secret)),
+			"token in base64": []byte(base64.StdEncoding.EncodeToString([]byte(l.Token))),
 		} {
 			if bytes.Contains(file, text) {
 				t.Errorf("the %s of a %s is in the file", name, l.Kind)
