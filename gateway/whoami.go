@@ -152,10 +152,13 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isWebSocket reports whether a request is a WebSocket handshake.
+// isWebSocket reports whether a request is a WebSocket handshake. HTTP/1.0 has no
+// upgrades (RFC 9110, 7.8), and no handshake has a body: where that ends and the
+// tunnel begins, client and backend could each believe another byte.
 func isWebSocket(r *http.Request) bool {
 	upgrade := r.Header["Upgrade"]
-	return r.Method == http.MethodGet && len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") && upgrades(r.Header)
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ContentLength == 0 &&
+		len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") && upgrades(r.Header)
 }
 
 // upgrades reports whether Connection names Upgrade.
