@@ -54,20 +54,20 @@ func measureProcess(t *testing.T, w *town) {
 	if up > startWithin {
 		t.Errorf("start with %d people: got %v, want under %v", w.n, up, startWithin)
 	}
-	rss := w.memory(t, cmd.Process.Pid, "after the start")
+	rss, own := resident(t, cmd.Process.Pid)
+	w.note("resident memory after the start", figure{float64(rss), "bytes"})
+	w.note("of it the process's own", figure{float64(own), "bytes"})
 	if rss > memoryOf {
 		t.Errorf("memory with %d people: got %d MiB, want under %d", w.n, rss>>20, memoryOf>>20)
 	}
 }
 
-// memory notes what a process has in memory, and how much of it is its own
+// resident is what a process has in memory, and how much of it is its own
 // rather than pages of the file, which the system may take back.
-func (w *town) memory(t *testing.T, pid int, when string) (rss int64) {
+func resident(t *testing.T, pid int) (all, own int64) {
 	t.Helper()
 	kib := numbers(t, fmt.Sprintf("/proc/%d/status", pid))
-	w.note("resident memory "+when, figure{float64(kib["VmRSS"]) * 1024, "bytes"})
-	w.note("of it the process's own", figure{float64(kib["RssAnon"]) * 1024, "bytes"})
-	return kib["VmRSS"] * 1024
+	return kib["VmRSS"] << 10, kib["RssAnon"] << 10
 }
 
 // written is how many bytes this process has handed to the system so far.

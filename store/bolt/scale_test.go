@@ -51,6 +51,11 @@ func TestScale(t *testing.T) {
 		a, b := small.got[name], large.got[name]
 		t.Logf("%-50s %12s %12s %8.2f", name, a, b, b.n/a.n)
 	}
+	rss, own := resident(t, os.Getpid())
+	t.Logf("memory after all that, both stores open: %.0f MiB of this process, and %.0f MiB of pages of the files", mib(own), mib(rss-own))
+	if own > memoryOf {
+		t.Errorf("memory of the process: got %.0f MiB, want under %.0f", mib(own), mib(memoryOf))
+	}
 	for _, name := range judged {
 		goal(t, name+", of a large store beside a small one", small.beside(large, name), figure{worseByAtMost, "times"})
 	}
