@@ -1,7 +1,7 @@
 # make run     build the gateway and start it on config.yaml
 # make test    everything that must be true, with what the tests need installed first
 # make fuzz    every fuzz target for a minute
-# make mutants deliberately broken gateways, and the test that must notice each: ten minutes
+# make mutants deliberately broken gateways, and the test that must notice each: a quarter of an hour
 # make timing  whether time tells an account from none; wants a quiet machine
 # make scale   what a store of a million people costs beside one of a thousand, and how its
 #              file grows in a day; wants a quiet machine, 3 GB of disk and ten minutes

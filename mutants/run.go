@@ -17,7 +17,7 @@ import (
 )
 
 // timeout is what the tests named beside one mutant may take, compiling aside.
-const timeout = "3m"
+const timeout = "2m"
 
 // lab is where mutants live: a temporary folder.
 type lab struct{ root, dir string }
