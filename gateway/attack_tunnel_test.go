@@ -335,3 +335,51 @@ func TestATunnelIsCutAtBothEnds(t *testing.T) {
 		t.Errorf("a new handshake: got %d, want 401", res.StatusCode)
 	}
 }
+
+// TestBytesBehindAHandshakeComeThroughTheTunnel: sent before the backend has
+// agreed, they are its first bytes.
+func TestBytesBehindAHandshakeComeThroughTheTunnel(t *testing.T) {
+	up := newBurrow(t, agreeing)
+	g := newGateway(t, behind(up.url(), to("/**", signedin), to("/admin/**", roles("admin"))))
+	ann := g.person(t, "ann", "user")
+	c := dialRaw(t, g.addr)
+	c.send(t, "GET /x HTTP/1.1\r\nHost: x\r\n"+ann.bearer+"\r\n"+shake+"\r\n"+"first,"+smuggled)
+	if res := c.answer(t, "GET"); res.StatusCode != 101 {
+		t.Fatalf("got %d, want 101", res.StatusCode)
+	}
+	c.send(t, "second")
+	want := "first," + smuggled + "second"
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(c.in, got); string(got) != want {
+		t.Errorf("the tunnel carried %q (%v), want %q", got[:n], err, want)
+	}
+	if n := len(up.requests()); n != 1 {
+		t.Errorf("%d requests reached the backend, want the handshake", n)
+	}
+}
+
+// TestAConnectionSwitchedUnaskedIsClosed: and not left to the garbage collector.
+func TestAConnectionSwitchedUnaskedIsClosed(t *testing.T) {
+	for name, ask := range map[string]string{
+		"a GET": "GET /x HTTP/1.1\r\nHost: x\r\n", "an offer dropped": "GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n",
+		"a POST": "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n", "a list": "GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
+		"another protocol": "GET /h2c HTTP/1.1\r\nHost: x\r\n" + shake,
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := newBurrow(t, func(got recorded) string {
+				if strings.Contains(got.line(), "/h2c") {
+					return strings.Replace(agreed, "websocket", "h2c", 1)
+				}
+				return agreed
+			})
+			g := newGateway(t, behind(up.url(), to("/**", anybody)))
+			c := dialRaw(t, g.addr)
+			c.send(t, ask+"\r\n")
+			method, _, _ := strings.Cut(ask, " ")
+			if res := c.answer(t, method); res.StatusCode != 502 {
+				t.Errorf("got %s, want 502", fmt.Sprint(res.StatusCode))
+			}
+			up.awaitEnd(t)
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -227,6 +228,9 @@ func (p *passage) forwarded(h http.Header) {
 
 // answered looks at the backend's answer before the client does.
 func (p *passage) answered(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols && !p.agreed(res) {
+		return errUnasked // which closes the backend's connection: no answer can follow on it
+	}
 	x := p.x
 	x.upstreamTime = p.s.Now().Sub(p.sent)
 	p.up.report(p.s.Metrics, true)
@@ -327,10 +331,30 @@ type tunnel struct {
 // Hijack is what the proxy calls once the backend has agreed to upgrade.
 func (t *tunnel) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := t.answer.Hijack()
-	if err == nil && t.stream != nil {
+	if err != nil {
+		return conn, rw, err
+	}
+	if t.stream != nil {
 		t.stream.hijacked(conn)
 	}
-	return conn, rw, err
+	if n := rw.Reader.Buffered(); n > 0 {
+		conn = &eager{conn, io.MultiReader(io.LimitReader(rw.Reader, int64(n)), conn)}
+	}
+	return conn, rw, nil
+}
+
+// eager is a client that sent more behind its handshake than net/http has used:
+// the tunnel's first bytes.
+type eager struct {
+	net.Conn
+	in io.Reader
+}
+
+func (c *eager) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// agreed reports whether a 101 is the backend's yes to the handshake.
+func (p *passage) agreed(res *http.Response) bool {
+	return p.tunnel != nil && strings.EqualFold(res.Header.Get("Upgrade"), "websocket") && upgrades(res.Header)
 }
 
 // isEventStream looks at the media type alone; its parameters are not parsed,
