@@ -7,7 +7,8 @@
 #              file grows in a day; wants a quiet machine, 3 GB of disk and ten minutes
 # make bench   what a checked request costs beside other proxies: ten minutes, bench/results.md
 #              (bench-quick: two minutes; bench-storm: what sign-ins do to everyone else;
-#              bench-long: what idle connections and WebSockets cost, ten minutes)
+#              bench-long: what idle connections and WebSockets cost, ten minutes;
+#              bench-parts: what each part of the way takes, by benchstat, three minutes)
 # make excess  what too much of anything costs, in memory and everyone else: eight minutes
 # make soak    twenty minutes of everything that people and strangers do: nothing may grow,
 #              nothing may fail that was not asked to (make soak FOR=1m to try it)
@@ -20,7 +21,7 @@ RACE    := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env CG
 # Servers are installed there, where only root looks by itself.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: run build test deps fuzz mutants timing scale bench bench-quick bench-storm bench-long bench-deps excess soak
+.PHONY: run build test deps fuzz mutants timing scale bench bench-quick bench-storm bench-long bench-parts bench-deps excess soak
 
 # What to try is said once this server is up, and not if it cannot start: exec
 # keeps the number of the process, and a server that ran before is not this one.
@@ -90,6 +91,16 @@ excess:
 FOR ?= 20m
 soak:
 	go run ./bench -soak $(FOR)
+
+# What a part takes, ready to be compared: bench-parts OUT=before.txt, a change,
+# bench-parts OUT=after.txt, and benchstat before.txt after.txt.
+OUT       := bench/parts.txt
+BENCHSTAT := go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+bench-parts:
+	go test -run '^$$' -bench 'Plain|AtBound|Identify|RoundTrip|AccessLine|Proxied|Session' -benchtime 0.5s -count 6 ./policy ./authn ./store/bolt ./gateway >$(OUT)
+	$(BENCHSTAT) $(OUT)
+	$(BENCHSTAT) -filter '.name:(RoundTrip OR AccessLine)' -col /by $(OUT)
 
 bench-deps:
 	@sh bench/deps.sh
