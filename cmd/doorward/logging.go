@@ -30,7 +30,7 @@ type logbook struct {
 // openLog starts a log in the configured format. Close it, so that the last
 // lines are written.
 func openLog(w io.Writer, cfg gateway.LogConfig) *logbook {
-	b := &logbook{lines: &lines{w: bufio.NewWriterSize(w, 64<<10)}, done: make(chan struct{})}
+	b := &logbook{lines: &lines{to: w, w: bufio.NewWriterSize(w, 64<<10)}, done: make(chan struct{})}
 	b.setLevel(cfg.Level)
 	options := &slog.HandlerOptions{Level: &b.level}
 	h := prompt{slog.NewJSONHandler(b.lines, options), b.lines, true}
@@ -72,19 +72,30 @@ func (b *logbook) Close() {
 // lines gathers lines in front of a writer that costs a system call each.
 type lines struct {
 	mu sync.Mutex
+	to io.Writer
 	w  *bufio.Writer
+}
+
+// heal forgets a write that failed: bufio would take nothing more, ever, and a
+// disk that was full for a moment would have ended the log.
+func (l *lines) heal(err error) error {
+	if err != nil {
+		l.w.Reset(l.to)
+	}
+	return err
 }
 
 func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(b)
+	n, err := l.w.Write(b)
+	return n, l.heal(err)
 }
 
 func (l *lines) Flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Flush()
+	return l.heal(l.w.Flush())
 }
 
 // hushed takes what libraries print through the standard logger. net/http repeats
@@ -118,7 +129,7 @@ func (l *lines) access(r slog.Record) bool {
 		return false
 	}
 	_, err := l.w.Write(append(b, '}', '\n'))
-	return err == nil
+	return l.heal(err) == nil
 }
 
 // prompt is a handler after which nothing waits, unless it was an access line

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"log"
 	"strings"
 	"sync"
@@ -95,6 +96,33 @@ func TestHushed(t *testing.T) {
 		b.Close()
 		if text := to.text.String(); strings.Count(text, "\n") != want || strings.Contains(text, "do-not-print-me") {
 			t.Errorf("level %s: got %q, want %d lines without what was printed", level, text, want)
+		}
+	}
+}
+
+// failsOnce is a disk that was full for a moment.
+type failsOnce struct {
+	page
+	failed bool
+}
+
+func (f *failsOnce) Write(b []byte) (int, error) {
+	if !f.failed {
+		f.failed = true
+		return 0, errors.New("no space left on device")
+	}
+	return f.page.Write(b)
+}
+
+func TestLogOutlivesAFullDisk(t *testing.T) {
+	for _, format := range []string{"json", "text"} {
+		to := &failsOnce{}
+		b := openLog(to, gateway.LogConfig{Level: "info", Format: format})
+		b.Warn("lost", "n", "1")
+		b.Warn("written", "n", "2")
+		b.Close()
+		if text := to.text.String(); !strings.Contains(text, "written") {
+			t.Errorf("%s: nothing was written after one failure: %q", format, text)
 		}
 	}
 }
