@@ -26,6 +26,7 @@ type answer struct {
 	rc       http.ResponseController
 	limit    time.Duration // how long one chunk may take
 	http2    bool
+	old      bool // HTTP/1.0
 	duplex   bool // the answer may start before the body has ended
 	began    bool // the header is out: what follows cannot become a refusal
 	hijacked bool
@@ -42,7 +43,7 @@ func (w *answer) begin(rw http.ResponseWriter, s *Server, x *exchange) {
 
 // pace holds the request's body to the rolling deadline.
 func (w *answer) pace(r *http.Request) {
-	w.http2 = r.ProtoMajor >= 2
+	w.http2, w.old = r.ProtoMajor >= 2, !r.ProtoAtLeast(1, 1)
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
@@ -63,8 +64,16 @@ func (w *answer) fullDuplex() {
 // WriteHeader sends the header. Informational ones go out as they are.
 func (w *answer) WriteHeader(status int) {
 	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
-		withoutOurSetCookies(w.Header()) // the proxy hands these on as they came
+		if w.old {
+			return // RFC 9110, section 15.2: it would take this for the answer
+		}
+		h := w.Header() // the proxy hands these on as they came
+		withoutOurSetCookies(h)
+		delete(h, "Doorward")
+		delete(h, "X-Request-Id")
+		w.expectWrite()
 		w.ResponseWriter.WriteHeader(status)
+		w.wrote()
 		return
 	}
 	if w.began {
@@ -88,6 +97,9 @@ func (w *answer) WriteHeader(status int) {
 func (w *answer) Write(p []byte) (int, error) {
 	if !w.began {
 		w.WriteHeader(http.StatusOK)
+	}
+	if err := w.x.passage.overdue(); err != nil {
+		return 0, err
 	}
 	w.expectWrite()
 	n, err := w.ResponseWriter.Write(p)

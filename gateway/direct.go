@@ -232,7 +232,10 @@ func (c *directConn) converse(r *http.Request) (*http.Response, error) {
 	if err := r.Write(&c.out); err != nil {
 		return nil, err
 	}
-	if err := c.send(c.out.Bytes()); err != nil {
+	err := c.send(c.out.Bytes())
+	clear(c.out.Bytes()) // credentials, which need not lie about
+	c.out.Reset()
+	if err != nil {
 		return nil, err
 	}
 	for {
@@ -242,7 +245,7 @@ func (c *directConn) converse(r *http.Request) (*http.Response, error) {
 			return nil, err
 		case res.StatusCode == http.StatusSwitchingProtocols:
 			return nil, errUnasked
-		case res.StatusCode >= 200:
+		case res.StatusCode >= 200 || res.StatusCode < 100: // of which the proxy makes what it likes
 			return res, nil
 		}
 		if err := informed(r.Context(), res); err != nil {
@@ -302,7 +305,9 @@ func (c *directConn) repeatable(err error) bool { return c.used && !c.heard && !
 // kept. What is left in the buffer was not asked for, so there is no telling
 // whose it is.
 func (c *directConn) release(keep bool) {
-	if c.unhook() && keep && c.in.Buffered() == 0 {
+	free := c.unhook()
+	c.unhook = nil // it holds the request's context, and all that is in there
+	if free && keep && c.in.Buffered() == 0 {
 		c.owner.put(c)
 		return
 	}

@@ -500,3 +500,55 @@ func TestDirectLetsIdleConnectionsGo(t *testing.T) {
 	}
 	within(t, "the connection to be closed after its answer", ended)
 }
+
+// An idle connection holds nothing of the request that is over: neither what was
+// in its context nor what was in its header.
+func TestDirectLetsARequestGo(t *testing.T) {
+	d, _ := scripted(t, []string{ok + "one", ok + "two"})
+	for range 2 { // over a new connection, and a kept one
+		r := directRequest(t, t.Context(), "GET", "/")
+		r.Header.Set("Cookie", "a=SECRET")
+		res, err := d.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, res.Body)
+		c := d.idle[0]
+		if c.unhook != nil {
+			t.Error("the request's context is still held")
+		}
+		if rest := c.out.AvailableBuffer(); strings.Contains(string(rest[:cap(rest)]), "SECRET") {
+			t.Error("the request's header is still held")
+		}
+	}
+}
+
+// Under HTTP/2 every request has a body to read, if only its end.
+func TestHTTP2GoesDirect(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	server := &http.Server{Handler: g.Public(), Protocols: p}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	client := &http.Transport{Protocols: p}
+	t.Cleanup(client.CloseIdleConnections)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+l.Addr().String()+"/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	if got := len(g.live.Load().routes[0].upstream.direct.idle); got != 1 {
+		t.Errorf("%d direct connections, want one", got)
+	}
+}

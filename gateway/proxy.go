@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -77,6 +78,7 @@ type passage struct {
 	stream *stream
 	tunnel *tunnel // for a WebSocket handshake
 	sent   time.Time
+	res    *http.Response // once it has begun
 	err    error
 }
 
@@ -104,6 +106,9 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 		delete(r.Header, "Upgrade") // an offer of h2c, or of whatever: declined by silence
 	}
 	delete(r.Header, "Http2-Settings") // also beside a handshake, where Connection need not name it
+	if r.ContentLength == 0 {
+		r.Body = http.NoBody // under HTTP/2 there is a reader even of nothing; the proxy would send none of it
+	}
 	if p.direct = up.direct != nil && p.tunnel == nil && carries(r); !p.direct {
 		ctx, cancel := context.WithCancelCause(x)
 		defer cancel(nil)
@@ -115,13 +120,14 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 		}
 	}()
 	p.upload = r.Body != nil && r.Body != http.NoBody
-	if p.upload && isLong(r.ContentLength) {
+	if p.upload { // also a short one: it may come in drips
 		if err := p.follow(nil); err != nil {
 			return err
 		}
 	}
 	p.sent = s.Now()
 	reverse.ServeHTTP(out, r)
+	withoutOurTrailers(w)
 	return p.err
 }
 
@@ -228,8 +234,8 @@ func (p *passage) forwarded(h http.Header) {
 
 // answered looks at the backend's answer before the client does.
 func (p *passage) answered(res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols && !p.agreed(res) {
-		return errUnasked // which closes the backend's connection: no answer can follow on it
+	if err := p.wrong(res); err != nil {
+		return err // which closes the backend's connection
 	}
 	x := p.x
 	x.upstreamTime = p.s.Now().Sub(p.sent)
@@ -239,6 +245,7 @@ func (p *passage) answered(res *http.Response) error {
 			return p.err
 		}
 	}
+	p.res = res
 	h := res.Header
 	delete(h, "X-Request-Id") // stamp puts ours on; here is who would stand beside it
 	delete(h, "Doorward")     // only we speak in codes
@@ -289,6 +296,26 @@ func (p *passage) follow(res *http.Response) error {
 	return p.s.streams.begin(st)
 }
 
+// withoutOurTrailers drops what only we say from an answer's trailers, which the
+// proxy has put beside the header: that is out already.
+func withoutOurTrailers(w *answer) {
+	if !w.began || w.hijacked {
+		return
+	}
+	for _, key := range [...]string{"Set-Cookie", "Doorward", "X-Request-Id"} {
+		delete(w.Header(), key)
+		delete(w.Header(), http.TrailerPrefix+key)
+	}
+}
+
+// overdue lists an answer whose body is late, before more of it goes to the client.
+func (p *passage) overdue() error {
+	if p == nil || p.res == nil || p.stream != nil && p.stream.answer || p.s.Now().Sub(p.sent) <= longAnswer {
+		return nil
+	}
+	return p.follow(p.res)
+}
+
 // failed notes why there is no answer from the backend. Where it is, nobody is
 // told; the cause is for the log.
 func (p *passage) failed(out *http.Request, err error) {
@@ -299,9 +326,31 @@ func (p *passage) failed(out *http.Request, err error) {
 	p.err = p.explain(out.Context(), err)
 	if code := codeOf(p.err); code == "UPSTREAM_UNREACHABLE" || code == "UPSTREAM_TIMEOUT" {
 		p.up.report(p.s.Metrics, false)
-		p.s.Log.Warn("upstream failed", "upstream", p.up.name, "code", string(code), "request_id", p.x.requestID, "err", err)
+		p.s.Log.Warn("upstream failed", "upstream", p.up.name, "code", string(code), "request_id", p.x.requestID, "err", tellable(err))
 	}
 }
+
+// tellable is as much of an upstream's failure as may stand in the log. What
+// net/http could not read it repeats, and that may be a page of somebody's.
+func tellable(err error) error {
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &certificate):
+		return certificate
+	}
+	for _, known := range []error{io.ErrUnexpectedEOF, io.EOF, errUnasked, errStatus, errLongHeader, errBodySent} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errUnreadable
+}
+
+// errUnreadable stands in the log for what a backend said that is no answer.
+var errUnreadable = errors.New("what the backend sent is no answer; it is not shown, since it may be anything")
 
 func (p *passage) explain(ctx context.Context, err error) error {
 	var own *refusal
@@ -351,6 +400,20 @@ type eager struct {
 }
 
 func (c *eager) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// errStatus is of an answer net/http reads and will not write.
+var errStatus = errors.New("the backend's answer has a status below 100")
+
+// wrong says why an answer cannot go on: no client can make anything of it.
+func (p *passage) wrong(res *http.Response) error {
+	switch {
+	case res.StatusCode < 100:
+		return errStatus
+	case res.StatusCode == http.StatusSwitchingProtocols && !p.agreed(res):
+		return errUnasked // and no answer can follow on that connection
+	}
+	return nil
+}
 
 // agreed reports whether a 101 is the backend's yes to the handshake.
 func (p *passage) agreed(res *http.Response) bool {

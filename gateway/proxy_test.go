@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -386,5 +387,96 @@ func TestUpstreamsOfEveryKind(t *testing.T) {
 				t.Errorf("got %d %q, want %q", res.Status, res.Body, want)
 			}
 		})
+	}
+}
+
+// What a backend says before its answer and behind it is held to the same as the
+// answer: nothing of it is ours to say.
+func TestNothingAroundAnAnswerSpeaksForUs(t *testing.T) {
+	const ours = "Set-Cookie: __Host-doorward_session=x\r\nDoorward: TOKEN_EXPIRED\r\nX-Request-Id: zz\r\n"
+	for name, answer := range map[string]string{
+		"hints":              "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n" + ours + "\r\n" + plainAnswer,
+		"trailers":           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n0\r\nA: b\r\n" + ours + "\r\n",
+		"announced trailers": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A, Set-Cookie, Doorward, X-Request-Id\r\n\r\n3\r\none\r\n0\r\nA: b\r\n" + ours + "\r\n",
+	} {
+		for _, method := range []string{"GET", "POST"} { // the short way and the long
+			t.Run(name+" "+method, func(t *testing.T) {
+				up := newRecorder(t, answer)
+				g := newGateway(t, behind(up.url(), to("/**", anybody)))
+				c := dialRaw(t, g.addr)
+				c.send(t, method+" /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+				got, _ := io.ReadAll(c.in)
+				for _, bad := range []string{"__Host-doorward", "TOKEN_EXPIRED", ": zz"} {
+					if strings.Contains(string(got), bad) {
+						t.Errorf("%q is in %q", bad, got)
+					}
+				}
+				if want := map[bool]string{true: "Link: </a>", false: "A: b"}[name == "hints"]; !strings.Contains(string(got), want) {
+					t.Errorf("%q is missing in %q", want, got)
+				}
+			})
+		}
+	}
+}
+
+// RFC 9110, section 15.2: a client of HTTP/1.0 would take a hint for the answer.
+func TestNoHintsForHTTP10(t *testing.T) {
+	up := newRecorder(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	c := dialRaw(t, g.addr)
+	c.send(t, "GET /x HTTP/1.0\r\nHost: x\r\n\r\n")
+	if got, _ := io.ReadAll(c.in); strings.Contains(string(got), " 103 ") || !strings.Contains(string(got), " 200 ") {
+		t.Errorf("got %q, want the answer alone", got)
+	}
+}
+
+// Hints are chunks like any other: a client that does not take them holds
+// neither us nor the backend.
+func TestHintsNobodyReadsEnd(t *testing.T) {
+	up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) {
+		for range 140 {
+			io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("y", 7000)+"\r\n\r\n")
+		}
+		io.WriteString(conn, plainAnswer)
+	})
+	g := newGateway(t, func(c *Config) {
+		behind(up.url(), to("/**", anybody))(c)
+		c.Server.Timeouts.Body = 300 * time.Millisecond
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := &http.Server{Handler: g.Public(), ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		return ctx
+	}}
+	go small.Serve(l)
+	t.Cleanup(func() { small.Close() })
+	c := dialRaw(t, l.Addr().String())
+	_ = c.Conn.(*net.TCPConn).SetReadBuffer(4096)
+	c.send(t, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+	g.eventually("the request to arrive", func() bool { return len(up.requests()) == 1 })
+	g.eventually("the handler to give up", func() bool { return g.underWay.Load() == 0 })
+}
+
+// What net/http cannot read of an answer it repeats in its error, and that may
+// be a page of somebody's.
+func TestTheLogDoesNotRepeatABackend(t *testing.T) {
+	for _, answer := range []string{
+		"SECRETBODY\r\n\r\n", "HTTP/1.1 200 OK\r\nSet-Cookie session=SECRETBODY\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: SECRETBODY\r\n\r\n", "HTTP/1.1 SECRETBODY OK\r\n\r\n",
+		"HTTP/1.1 099 SECRETBODY\r\n\r\n",
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			up := newRecorder(t, answer)
+			g := newGateway(t, behind(up.url(), to("/**", anybody)))
+			if res := g.do(method, "/x", ""); res.code() != "UPSTREAM_UNREACHABLE" {
+				t.Errorf("%s, %q: got %d %q, want UPSTREAM_UNREACHABLE", method, answer, res.Status, res.code())
+			}
+			if logs := g.logs.String(); strings.Contains(logs, "SECRETBODY") || !strings.Contains(logs, "upstream failed") {
+				t.Errorf("%s, %q: logged %s", method, answer, logs)
+			}
+		}
 	}
 }

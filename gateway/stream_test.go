@@ -383,8 +383,9 @@ func TestAStreamEndsThoughItsClientDoesNotRead(t *testing.T) {
 	}
 }
 
-// What is known to be short costs nothing: neither upload nor answer is listed.
-func TestShortBodiesAreNotListed(t *testing.T) {
+// An answer that is known to be short is not listed; an upload always is, for
+// the shortest can come in drips.
+func TestShortAnswersAreNotListed(t *testing.T) {
 	listed := make(chan int, 1)
 	var g *testGateway
 	up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) {
@@ -393,9 +394,13 @@ func TestShortBodiesAreNotListed(t *testing.T) {
 	})
 	g = newGateway(t, behind(up.url(), to("/**", signedin)))
 	p := g.person(t, "ann", "user")
-	g.do("POST", "/x", "short", p.bearer)
+	g.do("GET", "/x", "", p.bearer)
 	if n := <-listed; n != 0 {
-		t.Errorf("a short upload is listed")
+		t.Errorf("a request without a body is listed")
+	}
+	g.do("POST", "/x", "short", p.bearer)
+	if n := <-listed; n != 1 {
+		t.Errorf("a short upload is not listed")
 	}
 	for _, tt := range []struct {
 		length int64
@@ -482,6 +487,52 @@ func TestALateAnswerIsJudgedAgain(t *testing.T) {
 				t.Errorf("got %d %q, want 401 TOKEN_REVOKED", res.StatusCode, got)
 			}
 		})
+	}
+}
+
+// The header of a short answer may be early and its body late.
+func TestALateBodyIsJudgedAgain(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			rest := make(chan bool)
+			up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) {
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+				<-rest
+				io.WriteString(conn, "SECRET")
+			})
+			g := newGateway(t, behind(up.url(), to("/**", signedin)))
+			p := g.person(t, "ann", "user")
+			c := dialRaw(t, g.addr)
+			c.send(t, method+" /x HTTP/1.1\r\nHost: "+g.addr+"\r\n"+p.bearer+"\r\n\r\n")
+			backend := g.live.Load().routes[0].upstream
+			g.eventually("the answer to begin", func() bool { return backend.health.Load() == 1 })
+			if err := g.Authn.LogoutAll(context.Background(), identityOf(p, p.mobile), authn.Client{}); err != nil {
+				t.Fatal(err)
+			}
+			g.clock.advance(longAnswer + time.Millisecond)
+			close(rest)
+			if got, _ := io.ReadAll(c.in); strings.Contains(string(got), "SECRET") {
+				t.Errorf("somebody signed out meanwhile got %q", got)
+			}
+		})
+	}
+}
+
+// A short upload that comes in drips ends with its session like a long one.
+func TestADrippingUploadEndsWithItsSession(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", signedin)))
+	p := g.person(t, "ann", "user")
+	c := dialRaw(t, g.addr)
+	c.send(t, "POST /x HTTP/1.1\r\nHost: "+g.addr+"\r\n"+p.bearer+"\r\nContent-Length: 10\r\n\r\nhello")
+	g.eventually("the upload to begin", func() bool { return len(up.requests()) == 1 })
+	if err := g.Authn.LogoutAll(context.Background(), identityOf(p, p.mobile), authn.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, "WORLD")
+	res := c.answer(t, "POST")
+	if got := res.Header.Get("Doorward"); res.StatusCode != 401 || got != "TOKEN_REVOKED" {
+		t.Errorf("got %d %q, want 401 TOKEN_REVOKED", res.StatusCode, got)
 	}
 }
 
