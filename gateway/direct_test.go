@@ -368,9 +368,14 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		if got, err := io.ReadAll(res.Body); err == nil {
-			t.Errorf("half an answer passed for a whole: %q", got)
-		}
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			if got, err := io.ReadAll(res.Body); err == nil {
+				t.Errorf("half an answer passed for a whole: %q", got)
+			}
+		}()
+		within(t, "the answer to end", over)
 		within(t, "the backend to be left", ended)
 	})
 	t.Run("by who reads it", func(t *testing.T) {
