@@ -40,6 +40,7 @@ func (p *program) reload(ctx context.Context) error {
 	switch {
 	case errors.As(err, &no):
 		fmt.Fprintln(p.stderr, no)
+		fmt.Fprintln(p.stderr, "nothing has changed: the server goes on with the configuration it has")
 		if _, err := load(p.configFile(), p.env); err != nil {
 			return errInvalid
 		}
