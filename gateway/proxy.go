@@ -239,9 +239,12 @@ func (p *passage) answered(res *http.Response) error {
 	x.upstreamTime = p.s.Now().Sub(p.sent)
 	p.up.report(p.s.Metrics, true)
 	if outlasts(res) || x.upstreamTime > longAnswer {
-		if p.err = p.follow(res); p.err != nil {
-			return p.err
-		}
+		p.err = p.follow(res)
+	} else if p.stream != nil { // the upload's: whoever ends it may not have come to it yet
+		p.err = p.stream.judge()
+	}
+	if p.err != nil {
+		return p.err
 	}
 	p.res = res
 	h := res.Header
