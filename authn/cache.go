@@ -3,6 +3,7 @@ package authn
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -16,8 +17,8 @@ const (
 // and when the young one is full the old one goes.
 //
 // What is told to it by drop and clear is final: a value read before a change
-// and filled in after it would outlive a revocation, so a fill names the epoch
-// of its shard from before the read, and counts only if that has not moved.
+// and filled in after it would outlive a revocation, so a fill brings the mark
+// of its shard from before the read, and counts only if that still holds.
 //
 // A cache is shut, holding nothing, until it is opened: it must not be used
 // while nobody would tell it of a change.
@@ -28,10 +29,21 @@ type cache[K comparable, V any] struct {
 
 type shard[K comparable, V any] struct {
 	mu         sync.Mutex
-	open       bool
-	epoch      uint64
+	epoch      atomic.Uint64 // odd while open; moved under mu, by everything that forgets
 	young, old map[K]V
 	_          [16]byte // one shard's lock on no other's cache line
+}
+
+// mark is a moment of a shard. While it holds, what was in the store at that
+// moment for a key of the shard still is: whoever keeps a value beside its mark
+// need not look it up again. The zero mark never holds.
+type mark struct {
+	epoch *atomic.Uint64
+	was   uint64
+}
+
+func (m mark) holds() bool {
+	return m.was%2 == 1 && m.epoch.Load() == m.was
 }
 
 func newCache[K comparable, V any]() *cache[K, V] { return &cache[K, V]{seed: maphash.MakeSeed()} }
@@ -40,26 +52,27 @@ func (c *cache[K, V]) shard(key K) *shard[K, V] {
 	return &c.shards[maphash.Comparable(c.seed, key)%cacheShards]
 }
 
-// get returns what is held for the key, and the epoch to fill with if nothing is.
-func (c *cache[K, V]) get(key K) (v V, epoch uint64, ok bool) {
+// get returns what is held for the key, and the mark to fill with if nothing is.
+func (c *cache[K, V]) get(key K) (v V, m mark, ok bool) {
 	h := c.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	m = mark{&h.epoch, h.epoch.Load()}
 	if v, ok = h.young[key]; ok {
-		return v, h.epoch, true
+		return v, m, true
 	}
 	if v, ok = h.old[key]; ok {
 		h.put(key, v)
 	}
-	return v, h.epoch, ok
+	return v, m, ok
 }
 
-// fill holds v unless anything in the shard was dropped since epoch.
-func (c *cache[K, V]) fill(key K, v V, epoch uint64) {
+// fill holds v unless anything in the shard was dropped since the mark.
+func (c *cache[K, V]) fill(key K, v V, m mark) {
 	h := c.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.open && h.epoch == epoch {
+	if m.holds() {
 		h.put(key, v)
 	}
 }
@@ -80,23 +93,22 @@ func (c *cache[K, V]) drop(key K) {
 	h := c.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.epoch++
+	h.epoch.Add(2)
 	delete(h.young, key)
 	delete(h.old, key)
 }
 
 // clear forgets everything and every fill under way; so do open and shut.
-func (c *cache[K, V]) clear() { c.each(func(*shard[K, V]) {}) }
-func (c *cache[K, V]) open()  { c.each(func(h *shard[K, V]) { h.open = true }) }
-func (c *cache[K, V]) shut()  { c.each(func(h *shard[K, V]) { h.open = false }) }
+func (c *cache[K, V]) clear() { c.each(func(epoch uint64) uint64 { return epoch + 2 }) }
+func (c *cache[K, V]) open()  { c.each(func(epoch uint64) uint64 { return epoch + 2 | 1 }) }
+func (c *cache[K, V]) shut()  { c.each(func(epoch uint64) uint64 { return (epoch + 2) &^ 1 }) }
 
-func (c *cache[K, V]) each(also func(*shard[K, V])) {
+func (c *cache[K, V]) each(next func(epoch uint64) uint64) {
 	for i := range c.shards {
 		h := &c.shards[i]
 		h.mu.Lock()
-		h.epoch++
+		h.epoch.Store(next(h.epoch.Load()))
 		h.young, h.old = nil, nil
-		also(h)
 		h.mu.Unlock()
 	}
 }

@@ -10,8 +10,8 @@ func TestCacheIsBounded(t *testing.T) {
 	c.open()
 	bound := 2 * cacheShards * shardEntries
 	put := func(key string) {
-		_, epoch, _ := c.get(key)
-		c.fill(key, 1, epoch)
+		_, m, _ := c.get(key)
+		c.fill(key, 1, m)
 	}
 	put("in use")
 	for i := range 3 * bound {
@@ -39,17 +39,51 @@ func TestCacheEpochs(t *testing.T) {
 	} {
 		c := newCache[string, int]()
 		c.open()
-		_, epoch, _ := c.get("k")
+		_, m, _ := c.get("k")
 		between(c)
-		c.fill("k", 1, epoch)
+		c.fill("k", 1, m)
 		if _, _, ok := c.get("k"); ok {
 			t.Errorf("%s: a fill from before it counts", name)
 		}
 	}
 	c := newCache[string, int]()
-	_, epoch, _ := c.get("k")
-	c.fill("k", 1, epoch)
+	_, m, _ := c.get("k")
+	c.fill("k", 1, m)
 	if c.len() != 0 {
 		t.Error("a cache that was never opened holds something")
+	}
+}
+
+func TestMarks(t *testing.T) {
+	c := newCache[string, int]()
+	if _, m, _ := c.get("k"); m.holds() {
+		t.Error("a mark of a cache that was never opened holds")
+	}
+	if (mark{}).holds() {
+		t.Error("the zero mark holds")
+	}
+	for name, forget := range map[string]func(){
+		"drop":          func() { c.drop("k") },
+		"clear":         c.clear,
+		"shut":          c.shut,
+		"shut and open": func() { c.shut(); c.open() },
+	} {
+		c.open()
+		_, m, _ := c.get("k")
+		if !m.holds() {
+			t.Errorf("before %s: the mark does not hold", name)
+		}
+		c.fill("k", 1, m)
+		if !m.holds() {
+			t.Errorf("before %s: a fill ended the mark", name)
+		}
+		forget()
+		if m.holds() {
+			t.Errorf("after %s: the mark holds", name)
+		}
+	}
+	c.shut()
+	if _, m, _ := c.get("k"); m.holds() {
+		t.Error("a mark of a cache that was shut holds")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -49,6 +50,20 @@ func parseCookie(value Secret) (sid string, secret cookieSecret, ok bool) {
 type verified struct {
 	session, subject string
 	from, until      int64 // seconds; not to be used before from, as verify judged it
+	holder           atomic.Pointer[holder]
+}
+
+// holder is a session and its user as of the marks of the caches they came from.
+// They were both fit for use; of what made them so only the time can change
+// while the marks hold.
+type holder struct {
+	session *Session
+	user    *User
+	marks   [2]mark
+}
+
+func (h *holder) holds() bool {
+	return h.marks[0].holds() && h.marks[1].holds()
 }
 
 // Identify establishes who a request is from, without a store read once the
@@ -81,35 +96,47 @@ func (s *Service) identifyToken(ctx context.Context, token string, now time.Time
 	if now.Unix() >= v.until {
 		return Identity{}, ErrTokenExpired
 	}
-	x, u, err := s.holder(ctx, v.session, now)
+	if h := v.holder.Load(); h != nil && h.holds() && s.usable(h.session, now) {
+		return h.identity(false), nil
+	}
+	h, err := s.holder(ctx, v.session, now)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Identity{}, ErrTokenRevoked
 	case err != nil:
 		return Identity{}, err
-	case x.User != v.subject:
+	case h.session.User != v.subject:
 		return Identity{}, ErrTokenRevoked
 	}
+	v.held(h)
 	if remember != nil {
 		remember()
 	}
-	return Identity{User: *u, Session: x.ID, Mode: x.Mode}, nil
+	return h.identity(false), nil
+}
+
+// held keeps the holder beside the token, so that the next request with it looks
+// up nothing else.
+func (v *verified) held(h holder) { v.holder.Store(&h) }
+
+func (h *holder) identity(cookie bool) Identity {
+	return Identity{User: *h.user, Session: h.session.ID, Mode: h.session.Mode, Cookie: cookie}
 }
 
 // verifiedToken is the token as verified now or before. Only the two limits of
 // time are left to the caller, and of these only the end is an answer of its own.
 // Remember, nil for one that is remembered, is for a token that admits somebody:
 // those of sessions that have ended would only fill the memory.
-func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time) (v verified, remember func(), err error) {
+func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time) (v *verified, remember func(), err error) {
 	if len(token) > maxToken {
-		return v, nil, ErrTokenInvalid
+		return nil, nil, ErrTokenInvalid
 	}
 	// Without a copy of the token for every request.
 	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(token), len(token)))
-	v, epoch, ok := s.tokens.get(sum)
+	v, m, ok := s.tokens.get(sum)
 	if ok {
 		if v.from > now.Add(leeway).Unix() { // the clock went back
-			return verified{}, nil, ErrTokenInvalid
+			return nil, nil, ErrTokenInvalid
 		}
 		return v, nil, nil
 	}
@@ -117,21 +144,21 @@ func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time
 	if errors.Is(err, errUnknownKey) && (s.ringStale.Load() || !s.feedUp.Load()) {
 		// Another process may have rotated.
 		if err := s.loadRing(ctx); err != nil {
-			return verified{}, nil, err
+			return nil, nil, err
 		}
-		_, epoch, _ = s.tokens.get(sum)
+		_, m, _ = s.tokens.get(sum)
 		p, err = s.deps.Config.Tokens.verify(token, s.ring.Load(), now)
 	}
 	if err != nil {
-		return verified{}, nil, ErrTokenInvalid
+		return nil, nil, ErrTokenInvalid
 	}
-	return s.newlyVerified(sum, p, epoch)
+	return s.newlyVerified(sum, p, m)
 }
 
 // newlyVerified is apart so that a token that is remembered costs no memory.
-func (s *Service) newlyVerified(sum [32]byte, p claims, epoch uint64) (verified, func(), error) {
-	v := verified{p.Session, p.Subject, max(p.IssuedAt, p.NotBefore), p.Expires}
-	return v, func() { s.tokens.fill(sum, v, epoch) }, nil
+func (s *Service) newlyVerified(sum [32]byte, p claims, m mark) (*verified, func(), error) {
+	v := &verified{session: p.Session, subject: p.Subject, from: max(p.IssuedAt, p.NotBefore), until: p.Expires}
+	return v, func() { s.tokens.fill(sum, v, m) }, nil
 }
 
 func (s *Service) identifyCookie(ctx context.Context, value Secret, now time.Time) (Identity, error) {
@@ -139,15 +166,15 @@ func (s *Service) identifyCookie(ctx context.Context, value Secret, now time.Tim
 	if !ok {
 		return Identity{}, ErrNotSignedIn
 	}
-	x, u, err := s.holder(ctx, sid, now)
-	if errors.Is(err, ErrNotFound) || err == nil && !x.opens(secret) {
+	h, err := s.holder(ctx, sid, now)
+	if errors.Is(err, ErrNotFound) || err == nil && !h.session.opens(secret) {
 		return Identity{}, ErrNotSignedIn
 	}
 	if err != nil {
 		return Identity{}, err
 	}
-	s.touch(x, now)
-	return Identity{User: *u, Session: x.ID, Mode: x.Mode, Cookie: true}, nil
+	s.touch(h.session, now)
+	return h.identity(true), nil
 }
 
 // opens compares in constant time, and nothing opens a session of another mode.
@@ -159,22 +186,20 @@ func (x *Session) opens(secret cookieSecret) bool {
 
 // holder is the session and its user, both fit for use at now; else
 // ErrNotFound.
-func (s *Service) holder(ctx context.Context, sid string, now time.Time) (*Session, *User, error) {
-	x, err := s.session(ctx, sid)
-	if err != nil {
-		return nil, nil, err
+func (s *Service) holder(ctx context.Context, sid string, now time.Time) (h holder, err error) {
+	if h.session, h.marks[0], err = s.session(ctx, sid); err != nil {
+		return holder{}, err
 	}
-	if !s.usable(x, now) {
-		return nil, nil, ErrNotFound
+	if !s.usable(h.session, now) {
+		return holder{}, ErrNotFound
 	}
-	u, err := s.user(ctx, x.User)
-	if err != nil {
-		return nil, nil, err
+	if h.user, h.marks[1], err = s.user(ctx, h.session.User); err != nil {
+		return holder{}, err
 	}
-	if !u.Active {
-		return nil, nil, ErrNotFound
+	if !h.user.Active {
+		return holder{}, ErrNotFound
 	}
-	return x, u, nil
+	return h, nil
 }
 
 // usable reports whether the session is live, counting uses not written yet. A
@@ -193,31 +218,33 @@ func (s *Service) usable(x *Session, now time.Time) bool {
 
 // session is the cached session or the stored one; ErrNotFound. While the feed
 // is down the caches are shut.
-func (s *Service) session(ctx context.Context, id string) (*Session, error) {
-	x, epoch, ok := s.sessions.get(id)
+func (s *Service) session(ctx context.Context, id string) (*Session, mark, error) {
+	x, m, ok := s.sessions.get(id)
 	if ok {
-		return x, nil
+		return x, m, nil
 	}
-	return fetch(ctx, s.deps.Store, s.sessions, id, epoch, Tx.Session)
+	x, err := fetch(ctx, s.deps.Store, s.sessions, id, m, Tx.Session)
+	return x, m, err
 }
 
 // user is the same for users. The password hash is of no use to a request, and
 // harm in a log.
-func (s *Service) user(ctx context.Context, id string) (*User, error) {
-	u, epoch, ok := s.users.get(id)
+func (s *Service) user(ctx context.Context, id string) (*User, mark, error) {
+	u, m, ok := s.users.get(id)
 	if ok {
-		return u, nil
+		return u, m, nil
 	}
-	return fetch(ctx, s.deps.Store, s.users, id, epoch, func(tx Tx, id string) (User, error) {
+	u, err := fetch(ctx, s.deps.Store, s.users, id, m, func(tx Tx, id string) (User, error) {
 		u, err := tx.User(id)
 		u.PasswordHash = ""
 		return u, err
 	})
+	return u, m, err
 }
 
 // fetch reads what a cache did not have, into it. A record that is not there is
 // not remembered: only what was genuine once gets this far without one.
-func fetch[V any](ctx context.Context, st Store, c *cache[string, *V], id string, epoch uint64, read func(Tx, string) (V, error)) (*V, error) {
+func fetch[V any](ctx context.Context, st Store, c *cache[string, *V], id string, m mark, read func(Tx, string) (V, error)) (*V, error) {
 	v := new(V)
 	err := st.View(ctx, func(tx Tx) (err error) { *v, err = read(tx, id); return err })
 	if errors.Is(err, ErrNotFound) {
@@ -226,15 +253,15 @@ func fetch[V any](ctx context.Context, st Store, c *cache[string, *V], id string
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
-	c.fill(id, v, epoch)
+	c.fill(id, v, m)
 	return v, nil
 }
 
 // Current is id as of now, or ErrTokenRevoked / ErrNotSignedIn (cookie). Expiry
 // of the access token is not looked at: for open streams.
 func (s *Service) Current(ctx context.Context, id Identity) (Identity, error) {
-	x, u, err := s.holder(ctx, id.Session, s.deps.Now())
-	dead := errors.Is(err, ErrNotFound) || err == nil && x.User != id.User.ID
+	h, err := s.holder(ctx, id.Session, s.deps.Now())
+	dead := errors.Is(err, ErrNotFound) || err == nil && h.session.User != id.User.ID
 	switch {
 	case dead && id.Cookie:
 		return Identity{}, ErrNotSignedIn
@@ -243,6 +270,6 @@ func (s *Service) Current(ctx context.Context, id Identity) (Identity, error) {
 	case err != nil:
 		return Identity{}, err
 	}
-	id.User, id.Mode = *u, x.Mode
+	id.User, id.Mode = *h.user, h.session.Mode
 	return id, nil
 }

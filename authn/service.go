@@ -133,7 +133,7 @@ type Service struct {
 	ring      atomic.Pointer[keyring]
 	ringStale atomic.Bool
 	reload    chan struct{}
-	tokens    *cache[[32]byte, verified]
+	tokens    *cache[[32]byte, *verified]
 
 	// Current records, true while the feed is up.
 	feedUp    atomic.Bool
@@ -164,7 +164,7 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	s := &Service{
 		deps:     d,
 		reload:   make(chan struct{}, 1),
-		tokens:   newCache[[32]byte, verified](),
+		tokens:   newCache[[32]byte, *verified](),
 		sessions: newCache[string, *Session](),
 		users:    newCache[string, *User](),
 
