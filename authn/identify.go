@@ -217,13 +217,18 @@ func (s *Service) usable(x *Session, now time.Time) bool {
 }
 
 // session is the cached session or the stored one; ErrNotFound. While the feed
-// is down the caches are shut.
+// is down the caches are shut. Its refresh chain and what its holder's device is
+// called are of no use to a request, and most of its memory.
 func (s *Service) session(ctx context.Context, id string) (*Session, mark, error) {
 	x, m, ok := s.sessions.get(id)
 	if ok {
 		return x, m, nil
 	}
-	x, err := fetch(ctx, s.deps.Store, s.sessions, id, m, Tx.Session)
+	x, err := fetch(ctx, s.deps.Store, s.sessions, id, m, func(tx Tx, id string) (Session, error) {
+		x, err := tx.Session(id)
+		x.Chain, x.ClientIP, x.UserAgent = nil, "", ""
+		return x, err
+	})
 	return x, m, err
 }
 
