@@ -101,7 +101,7 @@ func baseURL(text string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, errors.New("is not a URL") // not repeated: it may hold a password
-	case u.Scheme != "http" && u.Scheme != "https":
+	case !strings.HasPrefix(text, "http://") && !strings.HasPrefix(text, "https://"): // lower case: the text itself is looked at too
 		return nil, errors.New("must begin with http:// or https://")
 	case u.User != nil:
 		return nil, errors.New("must not hold a user or a password")

@@ -17,6 +17,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -76,6 +77,9 @@ func Open(c Config, w io.Writer) (*Sender, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil {
 		return nil, errors.New("mail.url is not a URL: write smtp://user:password@host:587") // the parse error would print the password
+	}
+	if u.Scheme != "" && !strings.HasPrefix(c.URL, u.Scheme+":") { // whoever looks for log: would miss LOG:
+		return nil, fmt.Errorf("mail.url: the scheme is written in lower case: write %s:", u.Scheme)
 	}
 	s := &Sender{from: sender}
 	switch u.Scheme {
