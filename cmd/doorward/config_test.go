@@ -138,6 +138,10 @@ tokens: {audience: file}
 }
 
 func TestEnvironmentProblems(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "pepper")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		env  []string
@@ -148,6 +152,8 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"boolean", []string{"DOORWARD_SERVER_H2C=1"}, `DOORWARD_SERVER_H2C: server.h2c: "1" is neither true nor false: write one of them`},
 		{"both", []string{"DOORWARD_TOKENS_SECRET=do-not-print-me", "DOORWARD_TOKENS_SECRET_FILE=/x"}, `DOORWARD_TOKENS_SECRET_FILE: tokens.secret: DOORWARD_TOKENS_SECRET is set too: keep one of the two`},
 		{"no file", []string{"DOORWARD_TOKENS_SECRET_FILE=/nowhere/secret"}, `DOORWARD_TOKENS_SECRET_FILE: tokens.secret: the file "/nowhere/secret" cannot be read: no such file or directory`},
+		{"empty file", []string{"DOORWARD_ACCOUNTS_PASSWORD_PEPPER_FILE=" + empty}, `DOORWARD_ACCOUNTS_PASSWORD_PEPPER_FILE: accounts.password.pepper: the file "` + empty + `" is empty: write the value into it, or unset the variable`},
+		{"empty secret", []string{"DOORWARD_ACCOUNTS_PASSWORD_PEPPER="}, `DOORWARD_ACCOUNTS_PASSWORD_PEPPER: accounts.password.pepper: is empty: a secret that did not arrive is none, so write it or unset the variable`},
 		{"not YAML", []string{"DOORWARD_ROUTES=[{"}, `DOORWARD_ROUTES: is not YAML near line 1: did not find expected node content: a list or mapping that opens there is not finished`},
 		{"no routes", []string{"DOORWARD_ROUTES="}, `DOORWARD_ROUTES: routes: is empty: write [] for none, or unset the variable`},
 		{"unknown key in YAML", []string{"DOORWARD_ROUTES=[{path: /x, upstream: app, allow: anyone, metods: [GET]}]"}, `DOORWARD_ROUTES: routes[0].metods: is not a key of ours: did you mean routes[0].methods?`},

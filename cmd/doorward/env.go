@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/doorward/doorward/authn"
 )
 
 const (
@@ -73,6 +75,10 @@ func (e *environment) set(name string, k leaf, text string) {
 		e.setYAML(name, k, text)
 		return
 	}
+	if text == "" && k.value.Type() == reflect.TypeFor[authn.Secret]() {
+		e.refuse(name, k.path, "is empty: a secret that did not arrive is none, so write it or unset the variable")
+		return
+	}
 	value, err := parseText(k.value.Type(), text)
 	if err != nil {
 		e.refuse(name, k.path, err.Error())
@@ -94,7 +100,8 @@ func (e *environment) setYAML(name string, k leaf, text string) {
 
 // setFromFile takes the value from the file the variable names, the way secrets
 // are handed to containers. One newline at its end is the editor's, not the
-// secret's.
+// secret's. Nobody names a file to say nothing: one that is empty has not been
+// filled yet, and a pepper from it would be none.
 func (e *environment) setFromFile(name string, k leaf, given map[string]string) {
 	direct := strings.TrimSuffix(name, envFile)
 	if _, both := given[direct]; both {
@@ -106,7 +113,12 @@ func (e *environment) setFromFile(name string, k leaf, given map[string]string) 
 		e.refuse(name, k.path, fmt.Sprintf("the file %q cannot be read: %v", given[name], cause(err)))
 		return
 	}
-	e.set(name, k, strings.TrimSuffix(string(data), "\n"))
+	text := strings.TrimSuffix(string(data), "\n")
+	if text == "" {
+		e.refuse(name, k.path, fmt.Sprintf("the file %q is empty: write the value into it, or unset the variable", given[name]))
+		return
+	}
+	e.set(name, k, text)
 }
 
 func (e *environment) refuse(name, path, message string) {
