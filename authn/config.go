@@ -2,6 +2,7 @@ package authn
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -158,11 +159,25 @@ func enumeration(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
+// standIn matches what stands where somebody means to put a secret: a variable or
+// template nobody has filled in, for config.yaml knows none, or the example of a
+// guide. All of them can be read by everyone.
+var standIn = regexp.MustCompile(`(?i)^\s*(\$\{.*\}|\$\(.*\)|\$[a-z0-9_]+|%[a-z0-9_]+%|\{\{.*\}\}|<.*>)\s*$|change.?(me|this)|replace.?(me|this|with)|placeholder`)
+
+// secret refuses one that is none.
+func (p *problems) secret(path string, s Secret) {
+	if standIn.MatchString(s.Reveal()) {
+		variable := "DOORWARD_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+		p.add(path, "stands in for a secret: variables are not filled in here, so put the output of `openssl rand -base64 32` here, or set %s or %s_FILE", variable, variable)
+	}
+}
+
 func (c TokenConfig) validate(p *problems) {
 	p.oneOf("tokens.algorithm", c.Algorithm, "EdDSA", "ES256", "RS256", "HS256")
 	if c.Algorithm == "HS256" && len(c.Secret) < 32 {
 		p.add("tokens.secret", "HS256 needs a secret of at least 32 bytes: put the output of `openssl rand -base64 32` here or in DOORWARD_TOKENS_SECRET_FILE")
 	}
+	p.secret("tokens.secret", c.Secret)
 	if c.Issuer == "" {
 		p.add("tokens.issuer", "write the URL people reach the gateway at, or set server.public_url")
 	}
@@ -226,6 +241,7 @@ func (c UsernameConfig) validate(p *problems) {
 }
 
 func (c PasswordConfig) validate(p *problems) {
+	p.secret("accounts.password.pepper", c.Pepper)
 	if c.MinLength < 1 || c.MinLength > 128 {
 		p.add("accounts.password.min_length", "write a number from 1 to 128")
 	}
