@@ -25,6 +25,10 @@ func unknownKey(key *yaml.Node, section string, known []field) string {
 		return fmt.Sprintf("is not a key of ours: did you mean %s?", join(section, meant))
 	}
 	for _, k := range leaves(reflect.ValueOf(Config{}), "") {
+		if k.path == join(section, key.Value) {
+			parts := strings.Split(key.Value, ".")
+			return fmt.Sprintf("is a path and not a key: write %s", strings.Join(parts, ": {")+": ..."+strings.Repeat("}", len(parts)-1))
+		}
 		if k.path == key.Value || strings.HasSuffix(k.path, "."+key.Value) {
 			return fmt.Sprintf("is not a key of this section: did you mean %s?", k.path)
 		}
