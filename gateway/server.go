@@ -161,10 +161,15 @@ func (s *Server) sanitise(_ *answer, r *http.Request, x *exchange) error {
 	return nil
 }
 
-// refuseMethod refuses what is not a request for a resource: CONNECT asks for a
-// tunnel, and TRACE would play a request's credentials back.
+// NeverPasses reports whether a method is refused whatever the rules say: CONNECT
+// asks for a tunnel, and TRACE would play a request's credentials back.
+func NeverPasses(method string) bool {
+	return method == http.MethodConnect || method == http.MethodTrace
+}
+
+// refuseMethod refuses what is not a request for a resource.
 func (s *Server) refuseMethod(_ *answer, r *http.Request, _ *exchange) error {
-	if r.Method != http.MethodConnect && r.Method != http.MethodTrace {
+	if !NeverPasses(r.Method) {
 		return nil
 	}
 	no := refuse("METHOD_NOT_ALLOWED")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/doorward/doorward/gateway"
 	"github.com/doorward/doorward/policy"
 )
 
@@ -68,6 +69,10 @@ func (p *program) explain(cfg *loaded, method, where string, caller policy.Calle
 	compiled, err := cfg.policy()
 	if err != nil {
 		return err
+	}
+	if gateway.NeverPasses(method) {
+		fmt.Fprintf(p.stdout, "refused %s\nrule: none\nbecause: %s is refused before any rule is asked\n", policy.MethodNotAllowed, method)
+		return errRefused
 	}
 	if own(cfg.Server.Prefix, req.Target) {
 		fmt.Fprintf(p.stdout, "allowed\nrule: none\nbecause: %s is Doorward's own: it answers there itself, and says who may in its API description\n", cfg.Server.Prefix)
