@@ -19,9 +19,14 @@ import (
 // file. Copying is not interrupted; a ctx that ends meanwhile leaves no file.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	defer s.timed("backup", time.Now(), &err)
-	if err := errors.Join(ctx.Err(), s.usable()); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
+	probe, err := s.begin(false) // the copying begins by itself, and not as carefully
+	if err != nil {
+		return err
+	}
+	probe.Rollback()
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("backup: %s exists: name a file that does not", path)
 	}

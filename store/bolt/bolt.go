@@ -84,6 +84,8 @@ type Store struct {
 
 	watch watchers
 
+	beginning sync.Mutex // held while bbolt begins a transaction, see begin
+
 	mu     sync.Mutex
 	broken error // why nothing more may be done with the file
 }
@@ -96,12 +98,9 @@ func (s *Store) View(ctx context.Context, fn func(authn.Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := s.usable(); err != nil {
-		return err
-	}
-	btx, err := s.db.Begin(false)
+	btx, err := s.begin(false)
 	if err != nil {
-		return s.beginError(err)
+		return err
 	}
 	defer btx.Rollback()
 	t := &tx{b: btx}
@@ -165,11 +164,32 @@ func (s *Store) breakDown(why error) {
 	s.watch.end(why)
 }
 
-func (s *Store) beginError(err error) error {
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
-		return ErrClosed
+// begin begins a transaction. bbolt reads the header of the file as it does, and
+// where that was cut off or written over it panics, or faults, with its locks
+// held: whoever wanted one of them would wait for ever, and so would Close. So
+// that is the end of the store, and those who wait do it here, where they are
+// told. They wait no longer than inside bbolt: it begins one at a time too.
+func (s *Store) begin(writable bool) (btx *bbolt.Tx, err error) {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("store: %w", err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			btx, err = nil, fmt.Errorf("%w while open: %v: stop the server and restore a backup", ErrDamaged, p)
+			s.breakDown(err)
+		}
+	}()
+	btx, err = s.db.Begin(writable)
+	switch {
+	case errors.Is(err, bbolt.ErrDatabaseNotOpen):
+		return nil, ErrClosed
+	case err != nil:
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return btx, nil
 }
 
 func (s *Store) timed(op string, start time.Time, err *error) {

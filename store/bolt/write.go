@@ -155,7 +155,7 @@ func (s *Store) gather(first *call, last int) []*call {
 // process brings every call of the batch to its end.
 func (s *Store) process(batch []*call) {
 	for len(batch) > 0 {
-		btx, err := s.begin()
+		btx, err := s.begin(true)
 		if err != nil {
 			for _, c := range batch {
 				c.done <- err
@@ -179,17 +179,6 @@ func (s *Store) process(batch []*call) {
 		}
 		return
 	}
-}
-
-func (s *Store) begin() (*bbolt.Tx, error) {
-	if err := s.usable(); err != nil {
-		return nil, err
-	}
-	btx, err := s.db.Begin(true)
-	if err != nil {
-		return nil, s.beginError(err)
-	}
-	return btx, nil
 }
 
 // runAll gives each call its turn and returns those that took it, or the one
@@ -279,7 +268,7 @@ func (s *Store) commit(btx *bbolt.Tx) (err error) {
 
 // visible reports whether readers see the transaction with this id.
 func (s *Store) visible(id int) bool {
-	btx, err := s.db.Begin(false)
+	btx, err := s.begin(false)
 	if err != nil {
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -174,6 +175,59 @@ func TestBrokenStoreRefusesEverything(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Errorf("Close: got %v", err)
 	}
+}
+
+// TestHeaderLostWhileOpen: a file that is emptied or written over under a running
+// store is the end of the store, of nothing else, and nobody waits for it.
+func TestHeaderLostWhileOpen(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"emptied":      func(path string) error { return os.Truncate(path, 0) },
+		"written over": overwriteHeaders,
+	} {
+		for first, begin := range map[string]func(*Store) error{
+			"a view":   func(s *Store) error { return s.View(context.Background(), func(authn.Tx) error { return nil }) },
+			"a write":  func(s *Store) error { return s.Update(context.Background(), func(authn.Tx) error { return nil }) },
+			"a backup": func(s *Store) error { return s.Backup(context.Background(), filepath.Join(t.TempDir(), "copy.db")) },
+		} {
+			t.Run(name+", noticed by "+first, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "doorward.db")
+				s := openAt(t, path)
+				writeUser(t, s, 1)
+				ready, ended := make(chan struct{}), make(chan error, 1)
+				go func() { ended <- s.Watch(context.Background(), func() { close(ready) }, func(authn.Change) {}) }()
+				<-ready
+				if err := spoil(path); err != nil {
+					t.Fatal(err)
+				}
+				const callers = 20
+				errs := make(chan error, callers)
+				for range callers {
+					go func() { errs <- begin(s) }()
+				}
+				for range callers {
+					if err := <-errs; !errors.Is(err, ErrDamaged) {
+						t.Errorf("got %v, want %v", err, ErrDamaged)
+					}
+				}
+				if err := <-ended; !errors.Is(err, ErrDamaged) {
+					t.Errorf("Watch: got %v, want %v", err, ErrDamaged)
+				}
+				if err := s.Close(); err != nil {
+					t.Errorf("Close: got %v", err)
+				}
+			})
+		}
+	}
+}
+
+// overwriteHeaders writes over both headers of a store.
+func overwriteHeaders(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(make([]byte, 2*os.Getpagesize()), 0)
+	return errors.Join(err, f.Close())
 }
 
 // TestVisible: after a commit that failed, what readers see decides whether
