@@ -66,7 +66,21 @@ func (b *logbook) flush() {
 // Close writes what waits. The log may still be used; it no longer gathers.
 func (b *logbook) Close() {
 	close(b.done)
-	b.lines.Flush()
+	briefly(func() { b.lines.Flush() })
+}
+
+// briefly waits for f a second at most. Nothing ends a write to a pipe that
+// nobody reads, and a program that was told to end has to.
+func briefly(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
 }
 
 // lines gathers lines in front of a writer that costs a system call each.

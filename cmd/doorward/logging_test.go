@@ -126,3 +126,27 @@ func TestLogOutlivesAFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// stuck is a pipe that nobody reads: a write to it never comes back.
+type stuck struct{}
+
+func (stuck) Write([]byte) (int, error) { select {} }
+
+// TestTheEndWaitsForNoLog: a second signal ends the program also where a line of
+// the log is under way to nobody.
+func TestTheEndWaitsForNoLog(t *testing.T) {
+	log := openLog(stuck{}, gateway.Default().Log)
+	held := make(chan struct{})
+	go func() {
+		log.lines.mu.Lock() // as the line under way holds it
+		close(held)
+		log.lines.w.WriteString("x")
+		log.lines.w.Flush()
+	}()
+	<-held
+	log.Close()
+	p := &program{stderr: stuck{}, started: true}
+	if code := p.exit(p.command(), errHurried); code != exitNot {
+		t.Errorf("exit code: got %d, want %d", code, exitNot)
+	}
+}

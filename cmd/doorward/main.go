@@ -115,7 +115,7 @@ func (p *program) exit(called *cobra.Command, err error) int {
 		fmt.Fprintf(p.stderr, "Try '%s --help'.\n", called.CommandPath())
 		return exitUsage
 	default:
-		fmt.Fprintf(p.stderr, "doorward: %v\n", err)
+		briefly(func() { fmt.Fprintf(p.stderr, "doorward: %v\n", err) })
 		return exitNot
 	}
 }
