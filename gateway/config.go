@@ -45,7 +45,7 @@ type ServerConfig struct {
 type TLSConfig struct {
 	Cert           string `yaml:"cert"`
 	Key            string `yaml:"key"`
-	RedirectListen string `yaml:"redirect_listen"` // plain http that answers 308 to https
+	RedirectListen string `yaml:"redirect_listen"` // plain http that leads to https
 }
 
 // Timeouts is the section server.timeouts.

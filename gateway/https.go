@@ -44,9 +44,8 @@ func (s *Server) stamp(h http.Header, x *exchange) {
 // https reports whether the gateway is meant to be reached by https only.
 func (s *Server) https() bool { return s.public.Scheme == "https" }
 
-// requireHTTPS sends a plain request to https, or refuses it where a redirect
-// would lose the body. How the client's side speaks is TLS here, or what a
-// trusted proxy in front says; where nobody says, it is plain.
+// requireHTTPS turns a plain request away. How the client's side speaks is TLS
+// here, or what a trusted proxy in front says; where nobody says, it is plain.
 func (s *Server) requireHTTPS(w *answer, r *http.Request, x *exchange) error {
 	if !s.https() || x.secure {
 		return nil
@@ -54,6 +53,12 @@ func (s *Server) requireHTTPS(w *answer, r *http.Request, x *exchange) error {
 	if x.trusted && r.Header["X-Forwarded-Proto"] == nil {
 		s.warnProto(x)
 	}
+	return s.leadToHTTPS(w, r, x)
+}
+
+// leadToHTTPS sends a request to https, or refuses it where a body came along: a
+// client that is led on never learns that it sends its password in clear first.
+func (s *Server) leadToHTTPS(w *answer, r *http.Request, x *exchange) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return refuse("HTTPS_REQUIRED")
 	}

@@ -119,7 +119,7 @@ func (s *Server) servers(ls Listeners) []listening {
 	}
 	all := []listening{{public, ls.Public, true}}
 	if ls.Redirect != nil {
-		all = append(all, listening{s.httpServer(http.HandlerFunc(s.redirect)), ls.Redirect, true})
+		all = append(all, listening{s.httpServer(s.framed(s.redirect)), ls.Redirect, true})
 	}
 	if ls.Ops != nil {
 		all = append(all, listening{s.httpServer(s.Ops()), ls.Ops, false})
@@ -155,12 +155,17 @@ func (s *Server) protocols() *http.Protocols {
 	return &p
 }
 
-// redirect answers the plain listener beside https: nothing is served there.
-func (s *Server) redirect(w http.ResponseWriter, r *http.Request) {
-	ownHeaders(w.Header())
-	w.Header().Set("Location", s.httpsLocation(r, s.live.Load()))
+// redirect answers the plain listener beside https: nothing is served there,
+// whatever anybody says about how the client came.
+func (s *Server) redirect(w *answer, r *http.Request, x *exchange) error {
+	if err := s.locate(w, r, x); err != nil {
+		return err
+	}
+	if err := s.number(w, r, x); err != nil {
+		return err
+	}
 	w.Header().Set("Connection", "close")
-	w.WriteHeader(http.StatusPermanentRedirect)
+	return s.leadToHTTPS(w, r, x)
 }
 
 // serverLog carries net/http's own lines. What a stranger's broken connection

@@ -230,12 +230,17 @@ func TestRedirectListenerServesNothing(t *testing.T) {
 		c.Server.PublicURL = "https://app.example.com"
 		c.Server.TLS = newTestCert(t, "app.example.com")
 	})
-	for _, method := range []string{"GET", "POST"} {
+	for method, want := range map[string][]string{
+		"GET":  {"HTTP/1.1 308 ", "\r\nLocation: https://app.example.com/auth/login?x=%zz\r\n", "\r\nX-Request-Id: "},
+		"POST": {"HTTP/1.1 403 ", "\r\nDoorward: HTTPS_REQUIRED\r\n", "\r\nX-Request-Id: "}, // led on, a client would send its password in clear every time
+	} {
 		conn := dial(t, g.redirect)
-		fmt.Fprintf(conn, "%s /auth/login?x=%%zz HTTP/1.1\r\nHost: evil.example\r\n\r\n", method)
+		fmt.Fprintf(conn, "%s /auth/login?x=%%zz HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\nX-Forwarded-Proto: https\r\n\r\n", method)
 		got := awaitClose(t, conn)
-		if !strings.HasPrefix(got, "HTTP/1.1 308 ") || !strings.Contains(got, "\r\nLocation: https://app.example.com/auth/login?x=%zz\r\n") {
-			t.Errorf("%s: got %q, want a 308 to https", method, got)
+		for _, part := range want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s: got %q, want %q in it", method, got, part)
+			}
 		}
 	}
 }

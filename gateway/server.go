@@ -110,11 +110,19 @@ func (s *Server) serve(w *answer, r *http.Request, x *exchange) error {
 var errAnswered = errors.New("answered")
 
 // Public is the handler of the public listener.
-func (s *Server) Public() http.Handler { return http.HandlerFunc(s.handle) }
+func (s *Server) Public() http.Handler { return s.framed(s.serve) }
+
+// framed is serve within handle.
+func (s *Server) framed(serve serveFunc) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.handle(serve, rw, r) })
+}
+
+// serveFunc answers a request, or returns why not.
+type serveFunc func(*answer, *http.Request, *exchange) error
 
 // handle is the frame around serve: it makes the exchange, turns the error into
 // an answer, and accounts for the request exactly once however it ends.
-func (s *Server) handle(rw http.ResponseWriter, r *http.Request) {
+func (s *Server) handle(serve serveFunc, rw http.ResponseWriter, r *http.Request) {
 	c := new(call) // one allocation for all of it
 	x, w := &c.exchange, &c.answer
 	x.live, x.start, x.route = s.live.Load(), s.Now(), noRoute
@@ -127,7 +135,7 @@ func (s *Server) handle(rw http.ResponseWriter, r *http.Request) {
 	defer s.underWay.Add(-1)
 	defer s.account(c, r) // outside the rest: also for what panics
 	defer s.rescue(w, r)
-	if err := s.serve(w, r, x); err != nil && err != errAnswered {
+	if err := serve(w, r, x); err != nil && err != errAnswered {
 		s.fail(w, r, err)
 	}
 	w.finish(r)
