@@ -22,11 +22,10 @@ import (
 // InputError, ErrRegistrationClosed, ErrEmailTaken, ErrUsernameTaken,
 // ErrOverloaded (in a RetryError).
 func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignIn, error) {
-	cfg := s.deps.Config.Accounts
-	prove := cfg.EmailVerification == "required"
-	if cfg.Registration != "open" || prove && s.deps.Mail == nil {
-		return SignIn{}, ErrRegistrationClosed
+	if err := s.MayRegister(); err != nil {
+		return SignIn{}, err
 	}
+	prove := s.deps.Config.Accounts.EmailVerification == "required"
 	u, err := s.newcomer(r)
 	if err != nil {
 		return SignIn{}, err
@@ -50,6 +49,16 @@ func (s *Service) Register(ctx context.Context, r Registration, c Client) (SignI
 	now := s.deps.Now()
 	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
 	return s.register(ctx, u, r.Mode, c, now)
+}
+
+// MayRegister is ErrRegistrationClosed, or nil where people may make an account
+// themselves: for whoever wants to know before looking at what was sent.
+func (s *Service) MayRegister() error {
+	cfg := s.deps.Config.Accounts
+	if cfg.Registration != "open" || cfg.EmailVerification == "required" && s.deps.Mail == nil {
+		return ErrRegistrationClosed
+	}
+	return nil
 }
 
 // CheckRegistration is the InputError that Register would return, or nil: for

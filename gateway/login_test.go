@@ -150,6 +150,12 @@ func TestRegisterRefusals(t *testing.T) {
 func TestRegistrationClosed(t *testing.T) {
 	g := newGatewayWith(t, nil, func(c *authn.Config) { c.Accounts.Registration = "closed" })
 	wantProblem(t, g.post("/auth/register", `{"username":"ann","password":"`+testPassword+`"}`), 403, "REGISTRATION_CLOSED")
+	for name, body := range map[string]string{"a body that is wrong": `{"roles":["admin"]}`, "no JSON at all": `username=ann`} {
+		t.Run(name, func(t *testing.T) { wantProblem(t, g.post("/auth/register", body), 403, "REGISTRATION_CLOSED") })
+	}
+	if a := g.do("POST", "/auth/register", "username=ann", "Content-Type: text/plain"); a.Status != 403 {
+		t.Errorf("a body of another type: got %d, want 403 before the body is looked at", a.Status)
+	}
 	if a := g.get("/auth/register", "Accept: text/html"); a.Status != 403 || strings.Contains(a.Body, "<form") {
 		t.Errorf("the page: got %d, want 403 and no form", a.Status)
 	}

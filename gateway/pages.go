@@ -133,9 +133,6 @@ func (s *Server) loginPage(w *answer, r *http.Request) error {
 
 // registerPage shows the form for a new account.
 func (s *Server) registerPage(w *answer, r *http.Request) error {
-	if x := exchangeOf(r); x.live.cfg.Registration != "open" {
-		return authn.ErrRegistrationClosed
-	}
 	return s.entrance(w, r, "register", "Create an account")
 }
 

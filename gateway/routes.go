@@ -14,7 +14,9 @@ import (
 type access string
 
 const (
-	anyone   access = "anyone"
+	anyone access = "anyone"
+	// newcomer: anyone, as long as registration is open.
+	newcomer access = "anyone, if registration is open"
 	signedIn access = "signed in"
 	// admin: signed in, with the role accounts.admin_role names, as of now.
 	admin access = "admin"
@@ -42,8 +44,8 @@ type endpoint struct {
 // token of a mail has no limit: of 256 bits nobody guesses one, and without a
 // good one nothing is hashed.
 var ownRoutes = []endpoint{
-	{method: "GET", path: "/register", who: anyone, serve: (*Server).registerPage, page: true},
-	{method: "POST", path: "/register", who: anyone, limit: limitRegister, serve: (*Server).register, form: (*Server).registerForm},
+	{method: "GET", path: "/register", who: newcomer, serve: (*Server).registerPage, page: true},
+	{method: "POST", path: "/register", who: newcomer, limit: limitRegister, serve: (*Server).register, form: (*Server).registerForm},
 	{method: "GET", path: "/login", who: anyone, serve: (*Server).loginPage, page: true},
 	{method: "POST", path: "/login", who: anyone, limit: limitLoginFailures, serve: (*Server).login, form: (*Server).loginForm},
 	{method: "POST", path: "/refresh", who: bearerOfIt, limit: limitRefresh, serve: (*Server).refresh},
@@ -259,6 +261,8 @@ func (s *Server) mayCall(e *endpoint, r *http.Request, x *exchange) error {
 	switch e.who {
 	case anyone, bearerOfIt:
 		return nil
+	case newcomer:
+		return s.Authn.MayRegister()
 	case signedIn:
 		return s.identify(r, x)
 	case admin:

@@ -20,8 +20,8 @@ func TestEveryEndpointSaysWhoMayCallIt(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range ownRoutes {
 		name := e.method + " " + e.path
-		if !slices.Contains([]access{anyone, signedIn, bearerOfIt, admin}, e.who) {
-			t.Errorf("%s: got access %q, want anyone, signed in, admin or holder of a session", name, e.who)
+		if !slices.Contains([]access{anyone, newcomer, signedIn, bearerOfIt, admin}, e.who) {
+			t.Errorf("%s: got access %q, want anyone, newcomer, signed in, admin or holder of a session", name, e.who)
 		}
 		if e.serve == nil || seen[name] {
 			t.Errorf("%s: no handler, or a second row", name)
