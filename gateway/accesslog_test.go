@@ -21,7 +21,9 @@ var requestKeys = []string{
 }
 
 func TestRequestLine(t *testing.T) {
-	g := newGateway(t, nil)
+	posts := to("/only/*", anybody)
+	posts.Methods = []string{"POST"}
+	g := newGateway(t, func(c *Config) { c.Routes = append(c.Routes, posts) })
 	anna := g.bearer("anna")
 	tests := []struct {
 		name    string
@@ -38,6 +40,7 @@ func TestRequestLine(t *testing.T) {
 			"route": "/public/**", "status": 200.0, "code": "TOKEN_INVALID", "decision": "allowed", "user": ""}},
 		{"own endpoint", "/auth/profile", []string{"Authorization: " + anna}, map[string]any{
 			"route": "/auth/profile", "status": 200.0, "decision": "allowed", "upstream": ""}},
+		{"no such method", "/only/posts", nil, map[string]any{"route": "/only/*", "status": 405.0, "code": "METHOD_NOT_ALLOWED", "decision": "METHOD_NOT_ALLOWED", "upstream": ""}},
 		{"own, unknown", "/auth/nothing", nil, map[string]any{"route": "none", "status": 404.0, "code": "NOT_FOUND"}},
 		{"no meaning", "/public/%00", nil, map[string]any{"route": "none", "status": 400.0, "code": "BAD_REQUEST", "path": "/public/%00"}},
 		{"control characters", "/public/x", []string{"User-Agent: \x9b31mred \xe2\x80\xaenull"}, map[string]any{

@@ -44,9 +44,15 @@ func (s *Server) admit(r *http.Request, x *exchange) error {
 
 // match finds the route: BAD_REQUEST, NO_ROUTE, METHOD_NOT_ALLOWED.
 func (s *Server) match(r *http.Request, x *exchange) error {
-	x.match = x.live.policy.Match(policy.Request{Method: r.Method, Host: r.Host, Target: r.RequestURI})
-	if x.match.Rule >= 0 && x.match.Rule < len(x.live.routes) {
-		x.route = x.live.routes[x.match.Rule].label
+	asked := policy.Request{Method: r.Method, Host: r.Host, Target: r.RequestURI}
+	x.match = x.live.policy.Match(asked)
+	rule := x.match.Rule
+	if x.match.Code == policy.MethodNotAllowed {
+		rule = x.live.sibling(asked, x.match).Rule // for what the log calls the path, and which pages may read why not
+	}
+	if rule >= 0 && rule < len(x.live.routes) {
+		route := &x.live.routes[rule]
+		x.route, x.cors = route.label, route.CORS
 	}
 	if x.match.Code == policy.Allowed {
 		return s.sameHost(r, x)

@@ -105,11 +105,12 @@ func TestAForeignPageCannotUseACookie(t *testing.T) {
 
 func TestCORS(t *testing.T) {
 	up := newRecorder(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nAccess-Control-Allow-Origin: *\r\nVary: Accept\r\n\r\n")
-	with, posts, without := to("/api/**", signedin), to("/api/**", signedin), to("/**", signedin)
+	with, posts, without, gets := to("/api/**", signedin), to("/api/**", signedin), to("/**", signedin), to("/get/**", signedin)
+	gets.Methods = []string{"GET"}
 	with.CORS, with.Methods = true, []string{"GET"}
 	posts.CORS, posts.Methods = true, []string{"POST"}
 	g := newGateway(t, func(c *Config) {
-		behind(up.url(), with, posts, without)(c)
+		behind(up.url(), with, posts, without, gets)(c)
 		c.CORS.Origins = []string{"https://spa.example"}
 	})
 	ann := g.person(t, "ann", "user")
@@ -125,6 +126,8 @@ func TestCORS(t *testing.T) {
 	}{
 		{"an answer", "GET /api/x", []string{spa, ann.bearer}, 200, "https://spa.example", "", true},
 		{"a refusal can be read", "GET /api/x", []string{spa}, 401, "https://spa.example", "", true},
+		{"a method there is not can be read", "PUT /api/x", []string{spa, ann.bearer}, 405, "https://spa.example", "", true},
+		{"no method there is not without cors", "PUT /get/x", []string{spa, ann.bearer}, 405, "", "", false},
 		{"another origin", "GET /api/x", []string{evil, ann.bearer}, 200, "", "", true},
 		{"no origin", "GET /api/x", []string{ann.bearer}, 200, "", "", true},
 		{"a preflight", "OPTIONS /api/x", []string{spa, ask}, 204, "https://spa.example", "GET, HEAD, POST", true},

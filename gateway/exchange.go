@@ -35,6 +35,7 @@ type exchange struct {
 	forwardedHost string // the host the client asked for: a trusted proxy's word, else Host
 
 	route    string       // label for log and metrics: host+pattern, {prefix}/login, "none"
+	cors     bool         // a page of a listed origin may read the answer
 	match    policy.Match // for proxied requests
 	identity *authn.Identity
 	who      authn.Identity // what identity points at

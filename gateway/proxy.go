@@ -31,7 +31,7 @@ func (s *Server) serveProxied(w *answer, r *http.Request) error {
 	} else {
 		x.decision = string(codeOf(err))
 	}
-	if err != nil && !w.began && x.match.Rule >= 0 && x.live.routes[x.match.Rule].CORS {
+	if err != nil && !w.began && x.cors {
 		corsHeaders(w.Header(), r, x.live.origins) // a page may read why not
 	}
 	return err
@@ -47,9 +47,8 @@ func (s *Server) preflighted(r *http.Request, x *exchange) *liveRoute {
 	}
 	asked := policy.Request{Method: r.Header.Get("Access-Control-Request-Method"), Host: r.Host, Target: r.RequestURI}
 	match := x.live.policy.Match(asked)
-	if methods := match.Methods(); match.Code == policy.MethodNotAllowed && len(methods) > 0 {
-		asked.Method = methods[0]
-		match = x.live.policy.Match(asked)
+	if match.Code == policy.MethodNotAllowed {
+		match = x.live.sibling(asked, match)
 	}
 	if match.Code != policy.Allowed || !x.live.routes[match.Rule].CORS {
 		return nil
@@ -57,6 +56,16 @@ func (s *Server) preflighted(r *http.Request, x *exchange) *liveRoute {
 	route := &x.live.routes[match.Rule]
 	x.match, x.route, x.decision = match, route.label, "allowed"
 	return route
+}
+
+// sibling is the match of a method that the pattern does admit, where it does
+// not admit the one asked for: the path is that pattern's all the same.
+func (l *live) sibling(asked policy.Request, refused policy.Match) policy.Match {
+	if methods := refused.Methods(); len(methods) > 0 {
+		asked.Method = methods[0]
+		return l.policy.Match(asked)
+	}
+	return refused
 }
 
 // passage is one admitted request on its way to the backend and back.
