@@ -21,6 +21,11 @@ func (p *program) explainCommand() *cobra.Command {
   doorward explain GET https://app.example.com/admin --roles admin
   doorward explain DELETE /api/items/7 --as alice`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// Not by cobra's flag groups: it judges them after PreRun, when a call
+			// counts as understood.
+			if cmd.Flags().Changed("as") && cmd.Flags().Changed("roles") {
+				return usageError{errors.New("--as and --roles exclude each other: write one of them")}
+			}
 			cfg, err := p.load()
 			if err != nil {
 				return err
@@ -39,7 +44,6 @@ func (p *program) explainCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&as, "as", "", "judge as this `LOGIN`, with its roles of now")
 	cmd.Flags().StringVar(&roles, "roles", "", "judge as someone signed in, verified, with these `roles`")
-	cmd.MarkFlagsMutuallyExclusive("as", "roles")
 	return cmd
 }
 
