@@ -79,7 +79,7 @@ func (p *program) explain(cfg *loaded, method, where string, caller policy.Calle
 		return errRefused
 	}
 	if own(cfg.Server.Prefix, req.Target) {
-		fmt.Fprintf(p.stdout, "allowed\nrule: none\nbecause: %s is Doorward's own: it answers there itself, and says who may in its API description\n", cfg.Server.Prefix)
+		fmt.Fprintf(p.stdout, "allowed\nrule: none\nbecause: %s is Doorward's own: it answers there itself, and says who may in its API description\nreadings:\n", cfg.Server.Prefix)
 		return nil
 	}
 	e := compiled.Explain(req, caller)
