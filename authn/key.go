@@ -253,11 +253,12 @@ func (s *Service) loadRing(ctx context.Context) error {
 }
 
 // RotateKeys makes a new signing key. The old ones verify until what they
-// signed has expired; then the sweep removes them. With HS256 it is an error.
+// signed has expired; then the sweep removes them. InputError with HS256, whose
+// key is not ours to make.
 func (s *Service) RotateKeys(ctx context.Context, a Actor) (Key, error) {
 	alg, now := s.deps.Config.Tokens.Algorithm, s.deps.Now()
 	if alg == hs256 {
-		return Key{}, errors.New("the key of HS256 is tokens.secret: change it in the configuration")
+		return Key{}, &InputError{Fields: []FieldError{{"tokens.algorithm", "format", "the key of HS256 is tokens.secret: change that and restart, and what the old one signed is void"}}}
 	}
 	fresh, err := makeKey(alg, now)
 	if err != nil {

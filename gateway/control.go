@@ -90,15 +90,15 @@ func (s *Server) userByLogin(w *answer, r *http.Request) error {
 type keyJSON struct {
 	ID        string     `json:"id"`
 	Algorithm string     `json:"algorithm"`
-	Signing   bool       `json:"signing"` // it signs; the others only verify
-	CreatedAt time.Time  `json:"created_at"`
+	Signing   bool       `json:"signing"`    // it signs; the others only verify
+	CreatedAt *time.Time `json:"created_at"` // null for the secret of HS256, which was not made here
 	RetireAt  *time.Time `json:"retire_at"`
 }
 
 func shapeRingKey(k authn.Key) keyJSON {
 	return keyJSON{
 		ID: k.ID, Algorithm: k.Algorithm, Signing: k.RetireAt.IsZero(),
-		CreatedAt: shapeTime(k.CreatedAt), RetireAt: timeOrNull(k.RetireAt),
+		CreatedAt: timeOrNull(k.CreatedAt), RetireAt: timeOrNull(k.RetireAt),
 	}
 }
 

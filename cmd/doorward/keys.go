@@ -13,7 +13,7 @@ import (
 type signingKey struct {
 	ID        string     `json:"id"`
 	Algorithm string     `json:"algorithm"`
-	CreatedAt time.Time  `json:"created_at"`
+	CreatedAt *time.Time `json:"created_at"` // nil for the secret of HS256
 	RetireAt  *time.Time `json:"retire_at"`
 }
 
@@ -60,7 +60,11 @@ func (p *program) printKeys(keys []signingKey) error {
 		if k.RetireAt != nil {
 			use = "verifies until " + stamp(*k.RetireAt)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.ID, k.Algorithm, stamp(k.CreatedAt), use)
+		created := "-"
+		if k.CreatedAt != nil {
+			created = stamp(*k.CreatedAt)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.ID, k.Algorithm, created, use)
 	}
 	return w.Flush()
 }
