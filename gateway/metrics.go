@@ -60,7 +60,20 @@ func NewMetrics() *Metrics {
 	m.registry.MustRegister(m.requests, m.durations, m.decisions, m.signIns, m.refreshes, m.hashQueue, m.hashWait,
 		m.store, m.sessions, m.up, m.mailQueue, m.mails, m.reloaded, m.info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for metric, labels := range results {
+		for _, label := range labels {
+			m.Authn(metric, label, 0)
+		}
+	}
 	return m
+}
+
+// results is every label of what authn counts by result. Each series is there
+// before its first event: of one that begins at 1, rate() sees no increase. Mails
+// have none, as not every gateway sends any.
+var results = map[authn.Metric][]string{
+	authn.MetricSignIns:   {"succeeded", "failed", "locked", "overloaded", "disabled", "unverified"},
+	authn.MetricRefreshes: {"rotated", "repeated", "reused", "invalid", "limited"},
 }
 
 const namespace = "doorward"

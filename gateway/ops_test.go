@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -61,6 +62,22 @@ func TestOpsIsNotPublic(t *testing.T) {
 	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
 		if a := g.get(path); a.Status != 401 {
 			t.Errorf("%s on the public listener: got %d, want the routes' own 401", path, a.Status)
+		}
+	}
+}
+
+// What is counted by result is there before anything is counted: an alarm on a
+// refresh token used twice must see the first.
+func TestCountersBeginAtNothing(t *testing.T) {
+	text := newGateway(t, nil).metrics()
+	for name, results := range map[string]string{
+		"sign_ins_total":  "succeeded failed locked overloaded disabled unverified",
+		"refreshes_total": "rotated repeated reused invalid limited",
+	} {
+		for result := range strings.FieldsSeq(results) {
+			if want := fmt.Sprintf("doorward_%s{result=%q} 0\n", name, result); !strings.Contains(text, want) {
+				t.Errorf("a new gateway has no %s", want)
+			}
 		}
 	}
 }
