@@ -27,14 +27,26 @@ const (
 // is a way for two readers of one document to see two documents.
 //
 // v points to a struct. Every member must be a field of it, spelled exactly as
-// its tag, once, and of its type; null is a value of pointers only. All that is
-// wrong comes back at once as an *InputError: "unknown", "duplicate" and "type"
-// by field, or "format" with no field for what is not one JSON value.
+// its tag, once, and of its type; null is of no type: a pointer only tells what
+// was left out, and taken for that null would be a change that is not made. All
+// that is wrong comes back at once as an *InputError: "unknown", "duplicate" and
+// "type" by field, or "format" with no field for what is not one JSON value.
 func DecodeJSON(data []byte, v any) error { return decodeJSON(data, v, nil) }
+
+// DecodeNullable is DecodeJSON for records that others wrote, where null for a
+// pointer is as good as nothing.
+func DecodeNullable(data []byte, v any) error {
+	d := decoder{nullable: true}
+	return d.decode(data, v)
+}
 
 // decodeJSON also passes over members that ignore accepts.
 func decodeJSON(data []byte, v any, ignore func(name string) bool) error {
 	d := decoder{ignore: ignore}
+	return d.decode(data, v)
+}
+
+func (d *decoder) decode(data []byte, v any) error {
 	if why := malformed(data); why != "" {
 		d.bad.Add("", "format", why)
 	} else {
@@ -126,8 +138,9 @@ func surrogate(hex []byte) int {
 
 // decoder fills a value from JSON already known to be well formed.
 type decoder struct {
-	ignore func(string) bool
-	bad    InputError
+	ignore   func(string) bool
+	nullable bool // null for a pointer is nil
+	bad      InputError
 }
 
 var unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
@@ -136,15 +149,13 @@ var unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 func (d *decoder) value(raw []byte, v reflect.Value, path string) {
 	own := v.CanAddr() && v.Addr().Type().Implements(unmarshalerType)
 	switch {
-	case v.Kind() == reflect.Pointer:
-		if isNull(raw) {
-			v.SetZero()
-			return
-		}
-		v.Set(reflect.New(v.Type().Elem()))
-		d.value(raw, v.Elem(), path)
+	case isNull(raw) && v.Kind() == reflect.Pointer && d.nullable:
+		v.SetZero()
 	case isNull(raw) && v.Kind() != reflect.Interface:
 		d.bad.Add(path, "type", "null is not allowed")
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(raw, v.Elem(), path)
 	case own, v.Kind() == reflect.Interface:
 		d.scalar(raw, v, path)
 		d.duplicates(raw, path)

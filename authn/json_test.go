@@ -44,7 +44,7 @@ func TestDecodeJSON(t *testing.T) {
 		{"all right", `{"name":"a","nick":"b","age":3,"on":true,"roles":["x"],"inner":{"a":"1"},"list":[{"b":"2"}],"map":{"k":1},"when":"2026-01-02T03:04:05Z"}`, nil},
 		{"empty object", `{}`, nil},
 		{"white space around", " \n{ \"name\" : \"a\" }\t\r\n", nil},
-		{"null for a pointer", `{"nick":null,"option":null}`, nil},
+		{"null for a pointer", `{"nick":null,"option":null}`, []string{"nick type", "option type"}},
 		{"escapes", `{"name":"\u0041\ud83d\ude00\n\"\\"}`, nil},
 		{"brackets in a string", `{"name":"` + strings.Repeat("[{", 50) + `\""}`, nil},
 		{"16 deep", deep(15), nil},
@@ -141,6 +141,21 @@ func TestDecodeJSONValues(t *testing.T) {
 	}
 	if !reflect.DeepEqual(b, want) {
 		t.Errorf("got %+v, want %+v", b, want)
+	}
+}
+
+// Records that others wrote may have null for what there is not; what has to be
+// there, and all the rest, is as strict.
+func TestDecodeNullable(t *testing.T) {
+	nick := "before"
+	b := body{Nick: &nick}
+	if err := authn.DecodeNullable([]byte(`{"nick":null,"option":null,"name":"a"}`), &b); err != nil || b.Nick != nil || b.Option != nil || b.Name != "a" {
+		t.Errorf("got %+v, %v", b, err)
+	}
+	for _, wrong := range []string{`{"name":null}`, `{"nick":1}`, `{"x":null}`, `{"nick":null,"nick":null}`} {
+		if authn.DecodeNullable([]byte(wrong), &b) == nil {
+			t.Errorf("accepted %s", wrong)
+		}
 	}
 }
 

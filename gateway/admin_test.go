@@ -163,6 +163,8 @@ func TestAdminBodiesAreStrict(t *testing.T) {
 			[]string{"email format", "name format", "password common", "password too_short", "roles format", "username format"}},
 		{"other types", "PATCH", "/admin/users/" + u.ID, `{"roles":"admin","active":"no","email_verified":1}`,
 			[]string{"active type", "email_verified type", "roles type"}},
+		{"null, which would change nothing", "PATCH", "/admin/users/" + u.ID, `{"email":null,"name":null,"roles":null,"active":null}`,
+			[]string{"active type", "email type", "name type", "roles type"}},
 		{"no name left", "PATCH", "/admin/users/" + u.ID, `{"username":""}`, []string{"email required"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -115,7 +115,7 @@ type importJSON struct {
 
 func (f *importFile) readJSON(e *authn.InputError, line []byte) authn.ImportRow {
 	var in importJSON
-	if err := authn.DecodeJSON(line, &in); err != nil {
+	if err := authn.DecodeNullable(line, &in); err != nil {
 		var wrong *authn.InputError
 		if errors.As(err, &wrong) {
 			e.Fields = wrong.Fields
