@@ -46,7 +46,9 @@ func (s *Server) crossOrigin(r *http.Request, x *exchange) error {
 // channel both ways, and no browser asks the other side first, so it is judged
 // like an unsafe method and by its Origin as well: not every browser sends
 // Sec-Fetch-Site with it. Beyond those rules, a plain http page is foreign to
-// an https site: whoever is on the wire can write such a page.
+// an https site: whoever is on the wire can write such a page. A page without
+// referrers posts its forms with "null" for an origin; that passes those rules
+// only if Sec-Fetch-Site vouches for it, which a stranger's page cannot have.
 func (o *origins) foreign(r *http.Request, secure bool) bool {
 	handshake := isWebSocket(r)
 	probe := http.Request{Method: r.Method, Host: r.Host, Header: r.Header, URL: r.URL}
@@ -68,6 +70,9 @@ func (o *origins) foreign(r *http.Request, secure bool) bool {
 	}
 	if slices.Contains(o.trusted, lines[0]) {
 		return false
+	}
+	if lines[0] == "null" {
+		return handshake // that has its page's true origin, whatever the page's policy
 	}
 	origin, err := url.Parse(lines[0])
 	if err != nil || secure && origin.Scheme != "https" {

@@ -26,6 +26,9 @@ func TestCrossOrigin(t *testing.T) {
 		{"an old browser here", "POST", []string{"Origin: https://app.example"}, false},
 		{"an old browser elsewhere", "POST", []string{"Origin: https://evil.example"}, true},
 		{"a sandboxed page", "POST", []string{"Origin: null"}, true},
+		{"a sandboxed page, by what the browser says", "POST", []string{"Sec-Fetch-Site: cross-site", "Origin: null"}, true},
+		{"this site's page, without referrers", "POST", []string{"Sec-Fetch-Site: same-origin", "Origin: null"}, false},
+		{"a sister domain's page, without referrers", "POST", []string{"Sec-Fetch-Site: same-site", "Origin: null"}, true},
 		{"a name that begins like ours", "POST", []string{"Origin: https://app.example.evil.example"}, true},
 		{"another port", "POST", []string{"Origin: https://app.example:8443"}, true},
 		{"plain http below https", "POST", []string{"Origin: http://app.example"}, true},
@@ -37,6 +40,7 @@ func TestCrossOrigin(t *testing.T) {
 		{"handshake from another", "GET", append(ws, "Sec-Fetch-Site: cross-site", "Origin: https://evil.example"), true},
 		{"handshake from another, old browser", "GET", append(ws, "Origin: https://evil.example"), true},
 		{"handshake whose two stories differ", "GET", append(ws, "Sec-Fetch-Site: same-origin", "Origin: https://evil.example"), true},
+		{"handshake of a page without an origin", "GET", append(ws, "Sec-Fetch-Site: same-origin", "Origin: null"), true},
 		{"handshake of no browser", "GET", ws, false},
 		{"handshake of a listed origin", "GET", append(ws, "Sec-Fetch-Site: cross-site", "Origin: https://spa.example"), false},
 	}
