@@ -49,7 +49,8 @@ func parseCookie(value Secret) (sid string, secret cookieSecret, ok bool) {
 // collision of two tokens a question of luck.
 type verified struct {
 	session, subject string
-	from, until      int64 // seconds; not to be used before from, as verify judged it
+	from, until      int64    // seconds; not to be used before from, as verify judged it
+	key              *ringKey // nor once this has retired: the sweep that forgets it all comes later
 	holder           atomic.Pointer[holder]
 }
 
@@ -135,7 +136,7 @@ func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time
 	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(token), len(token)))
 	v, m, ok := s.tokens.get(sum)
 	if ok {
-		if v.from > now.Add(leeway).Unix() { // the clock went back
+		if v.from > now.Add(leeway).Unix() || !v.key.verifies(now) { // the clock went back, or the key's time is over
 			return nil, nil, ErrTokenInvalid
 		}
 		return v, nil, nil
@@ -157,7 +158,7 @@ func (s *Service) verifiedToken(ctx context.Context, token string, now time.Time
 
 // newlyVerified is apart so that a token that is remembered costs no memory.
 func (s *Service) newlyVerified(sum [32]byte, p claims, m mark) (*verified, func(), error) {
-	v := &verified{session: p.Session, subject: p.Subject, from: max(p.IssuedAt, p.NotBefore), until: p.Expires}
+	v := &verified{session: p.Session, subject: p.Subject, from: max(p.IssuedAt, p.NotBefore), until: p.Expires, key: p.key}
 	return v, func() { s.tokens.fill(sum, v, m) }, nil
 }
 

@@ -122,12 +122,16 @@ func TestKeyRotation(t *testing.T) {
 			f.advance(15*time.Minute + authn.Leeway - 1)
 			late := fmt.Sprint(f.at().Unix())
 			thief = thief.with("iat", late).with("nbf", late).with("exp", fmt.Sprint(f.at().Unix()+60))
-			if _, err := f.bearer(thief.token(t)); err != nil {
+			seen := thief.token(t)
+			if _, err := f.bearer(seen); err != nil {
 				t.Errorf("before the key's end: %v", err)
 			}
 			f.advance(1)
 			if _, err := f.bearer(thief.with("jti", `"00000000000000000000000000"`).token(t)); !errors.Is(err, authn.ErrTokenInvalid) {
 				t.Errorf("after the key's end: got %v, want %v", err, authn.ErrTokenInvalid)
+			}
+			if _, err := f.bearer(seen); !errors.Is(err, authn.ErrTokenInvalid) {
+				t.Errorf("cached, after the key's end and before the sweep: got %v, want %v", err, authn.ErrTokenInvalid)
 			}
 			if n := len(f.PublicKeys()); n != 1 {
 				t.Errorf("%d public keys, want 1", n)
@@ -139,7 +143,7 @@ func TestKeyRotation(t *testing.T) {
 				t.Errorf("%d keys in the store, want the new one", len(keys))
 			}
 			// What the swept key had verified is forgotten with it.
-			if _, err := f.bearer(thief.token(t)); !errors.Is(err, authn.ErrTokenInvalid) {
+			if _, err := f.bearer(seen); !errors.Is(err, authn.ErrTokenInvalid) {
 				t.Errorf("cached under the swept key: got %v, want %v", err, authn.ErrTokenInvalid)
 			}
 		})

@@ -58,6 +58,8 @@ type claims struct {
 	Session   string   `json:"sid"`
 	Roles     []string `json:"roles"`
 	Username  string   `json:"username"`
+
+	key *ringKey // what it was signed with, once that is verified
 }
 
 // signedIn is what a session's holder gets once the session is stored: the
@@ -117,6 +119,7 @@ func (c TokenConfig) verify(token string, ring *keyring, now time.Time) (claims,
 	if err := decodeJSON(payload, &p, otherClaim); err != nil {
 		return p, err
 	}
+	p.key = key
 	return p, c.check(p, now)
 }
 
