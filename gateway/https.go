@@ -12,7 +12,14 @@ const hsts = "max-age=31536000"
 
 // contentSecurityPolicy allows our own pages what they have: our stylesheet,
 // and forms that post to us. Nothing of theirs runs scripts.
-const contentSecurityPolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const contentSecurityPolicy = entrancePolicy + "; form-action 'self'"
+
+// entrancePolicy is that of the pages whose forms lead back into the application.
+// Chromium holds what comes behind a form to form-action as well, redirect by
+// redirect: where the application leads on at once, to its other host or to the
+// http it believes itself to be on, who signs in would be left on a page on
+// which nothing happens.
+const entrancePolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
 
 // ownHeaders puts on what every answer of our own has.
 func ownHeaders(h http.Header) {

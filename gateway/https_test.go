@@ -85,12 +85,15 @@ func TestSilentProxyIsWarnedAbout(t *testing.T) {
 
 func TestOwnAnswersHaveSecurityHeaders(t *testing.T) {
 	g := newGateway(t, nil)
-	for _, path := range []string{"/auth/login", "/auth/nothing", "/secret", "/auth/jwks.json"} {
-		a := g.get(path)
+	for _, path := range []string{"/auth/login", "/auth/logout", "/auth/nothing", "/secret", "/auth/jwks.json"} {
+		a, policy := g.get(path), contentSecurityPolicy
+		if path == "/auth/login" {
+			policy = entrancePolicy
+		}
 		for name, want := range map[string]string{
 			"X-Content-Type-Options":     "nosniff",
 			"Cross-Origin-Opener-Policy": "same-origin", "X-Frame-Options": "DENY",
-			"Content-Security-Policy": contentSecurityPolicy,
+			"Content-Security-Policy": policy,
 		} {
 			if got := a.Header.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", path, name, got, want)

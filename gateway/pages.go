@@ -111,6 +111,9 @@ func writePage(w *answer, status int, page string, data pageData) error {
 	// Not no-referrer: with it browsers send their forms with "Origin: null", as
 	// a stranger's page would.
 	w.Header().Set("Referrer-Policy", "strict-origin")
+	if slices.Contains(entrances, page) {
+		w.Header().Set("Content-Security-Policy", entrancePolicy)
+	}
 	return writeBytes(w, status, "text/html; charset=utf-8", out.Bytes())
 }
 
@@ -135,6 +138,9 @@ func (s *Server) loginPage(w *answer, r *http.Request) error {
 func (s *Server) registerPage(w *answer, r *http.Request) error {
 	return s.entrance(w, r, "register", "Create an account")
 }
+
+// entrances are the pages that lead back into the application.
+var entrances = []string{"login", "register"}
 
 func (s *Server) entrance(w *answer, r *http.Request, page, title string) error {
 	x := exchangeOf(r)

@@ -274,6 +274,10 @@ func TestPagesNeedNoScriptAndNoInlineStyle(t *testing.T) {
 		if !strings.Contains(a.Body, `<html lang="en">`) || !strings.Contains(a.Body, `href="/auth/style.css"`) || strings.Count(a.Body, "<h1>") != 1 {
 			t.Errorf("%s: want a language, the stylesheet and one heading:\n%s", path, a.Body)
 		}
+		// Who signs in goes where the application leads them.
+		if entrance := path == "/auth/login" || path == "/auth/register"; strings.Contains(a.Header.Get("Content-Security-Policy"), "form-action 'self'") == entrance {
+			t.Errorf("%s: got Content-Security-Policy %q, form-action only where a form stays here", path, a.Header.Get("Content-Security-Policy"))
+		}
 		// With no-referrer browsers would send "Origin: null" with the form.
 		if got := a.Header.Get("Referrer-Policy"); got != "strict-origin" {
 			t.Errorf("%s: got Referrer-Policy %q, want strict-origin", path, got)

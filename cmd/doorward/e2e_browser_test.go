@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -82,6 +85,29 @@ func TestBrowserSignsInAndOut(t *testing.T) {
 	if where := get(t, g, ctx, chromedp.Location()); !strings.Contains(where, "/auth/login") {
 		t.Errorf("after signing out the page leads to %s, want the sign-in", where)
 	}
+}
+
+// TestBrowserFollowsTheApplicationElsewhere: what a person signs in to may lead
+// them on at once, to another site. Browsers hold that to the policy of the page
+// with the form.
+func TestBrowserFollowsTheApplicationElsewhere(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, `<p id="other">here`)
+	}))
+	t.Cleanup(other.Close)
+	app := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
+	t.Cleanup(app.Close)
+	g := start(t, legacyApp(app.URL))
+	g.doorward(goodPassword+"\n", "user", "add", "alice", "--password-stdin")
+	do(t, g, browser(t),
+		chromedp.Navigate(g.url+"/authorize"),
+		chromedp.WaitVisible(css(`input[name=password]`)),
+		chromedp.SendKeys(css(`input[name=login]`), "alice"),
+		chromedp.SendKeys(css(`input[name=password]`), goodPassword),
+		chromedp.Submit(css(`input[name=password]`)),
+		chromedp.WaitVisible(css(`#other`)),
+	)
 }
 
 func css(selector string) chromedp.CSS { return chromedp.CSS(selector) }
