@@ -114,7 +114,7 @@ const mailLifetime = 24 * time.Hour
 func newOutgoing(k MailKind, email string, c Client, now time.Time) Outgoing {
 	o := Outgoing{
 		ID: newID(now), Kind: k, Email: email,
-		ClientIP: addrString(c.IP), UserAgent: cut(c.UserAgent, maxUserAgent), RequestID: c.RequestID,
+		ClientIP: addrString(c.IP), UserAgent: device(c.UserAgent), RequestID: c.RequestID,
 		CreatedAt: now, NextAt: now, ExpiresAt: now.Add(mailLifetime),
 	}
 	if k == MailResetPassword {

@@ -103,6 +103,17 @@ type Identity struct {
 // maxUserAgent bounds what a client can make us keep about itself.
 const maxUserAgent = 256
 
+// device is the client's word for itself as it is kept: it ends up on terminals
+// and in mails, where it must not move the cursor or turn the text around it.
+func device(userAgent string) string {
+	return strings.Map(func(r rune) rune {
+		if unprintable(r) {
+			return -1
+		}
+		return r
+	}, cut(userAgent, maxUserAgent))
+}
+
 // freshSession is a session that is about to begin, with the secrets its
 // holder will get and the store never sees.
 type freshSession struct {
@@ -120,7 +131,7 @@ func (s *Service) newSession(u User, m Mode, c Client, now time.Time) freshSessi
 	end := now.Add(s.deps.Config.Sessions.Max)
 	f := freshSession{Session: Session{
 		ID: newID(now), User: u.ID, Mode: m,
-		ClientIP: addrString(c.IP), UserAgent: cut(c.UserAgent, maxUserAgent),
+		ClientIP: addrString(c.IP), UserAgent: device(c.UserAgent),
 		CreatedAt: now, LastUsedAt: now,
 		IdleEnd: earlier(now.Add(s.deps.Config.Sessions.Idle), end), End: end,
 	}}

@@ -36,6 +36,23 @@ func TestSessionRecord(t *testing.T) {
 	}
 }
 
+// TestDeviceIsPlainText: what a client calls itself is shown on the terminal of
+// whoever looks after the accounts.
+func TestDeviceIsPlainText(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada", "user")
+	c := client("192.0.2.1")
+	c.UserAgent = "one\x1b[2J \u009b31mtwo\tthree\r\n\u2028four \u202efive é"
+	in, err := f.Login(ctx, authn.LoginAttempt{Login: "ada", Password: password}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := f.stored(t, in.Session.ID)
+	if want := "one[2J 31mtwothreefour five é"; err != nil || x.UserAgent != want {
+		t.Errorf("got %q, %v, want %q", x.UserAgent, err, want)
+	}
+}
+
 // TestSessionsPerUser: the oldest makes room, and one that is over needs none.
 func TestSessionsPerUser(t *testing.T) {
 	f := newService(t, func(d *authn.Deps) { d.Config.Sessions.PerUser = 3 })
