@@ -260,7 +260,7 @@ func (p *passage) answered(res *http.Response) error {
 	delete(h, "X-Request-Id") // stamp puts ours on; here is who would stand beside it
 	delete(h, "Doorward")     // only we speak in codes
 	withoutOurSetCookies(h)
-	if x.identity != nil && len(h["Cache-Control"]) == 0 {
+	if x.identity != nil && strings.Join(h["Cache-Control"], "") == "" { // PHP sends it empty to take its own back
 		h["Cache-Control"] = []string{"private"}
 		h["Vary"] = append(h["Vary"], "Cookie, Authorization")
 	}

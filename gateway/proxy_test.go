@@ -181,6 +181,7 @@ func TestAnswersAreOursToMark(t *testing.T) {
 	forged := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDoorward: TOKEN_EXPIRED\r\nX-Request-Id: forged\r\n"
 	cached := newRecorder(t, forged+"Cache-Control: public\r\nVary: Accept\r\n\r\n")
 	plain := newRecorder(t, forged+"Vary: Accept\r\n\r\n")
+	empty := newRecorder(t, forged+"Cache-Control: \r\nVary: Accept\r\n\r\n")
 	for _, tt := range []struct {
 		name         string
 		up           *recorder
@@ -188,6 +189,7 @@ func TestAnswersAreOursToMark(t *testing.T) {
 		cache, varys string
 	}{
 		{"identified", plain, true, "private", "Accept, Cookie, Authorization"},
+		{"identified, and nothing said with a header", empty, true, "private", "Accept, Cookie, Authorization"},
 		{"identified, the app knows better", cached, true, "public", "Accept"},
 		{"anonymous", plain, false, "", "Accept"},
 	} {
