@@ -260,8 +260,12 @@ func (p *passage) answered(res *http.Response) error {
 	delete(h, "X-Request-Id") // stamp puts ours on; here is who would stand beside it
 	delete(h, "Doorward")     // only we speak in codes
 	withoutOurSetCookies(h)
-	if x.identity != nil && strings.Join(h["Cache-Control"], "") == "" { // PHP sends it empty to take its own back
+	unsaid := strings.Join(h["Cache-Control"], "") == "" // PHP sends it empty to take its own back
+	switch {
+	case x.identity != nil && unsaid:
 		h["Cache-Control"] = []string{"private"}
+		h["Vary"] = append(h["Vary"], "Cookie, Authorization")
+	case x.ignored != "": // which stamp says; nobody else is to be told by a cache
 		h["Vary"] = append(h["Vary"], "Cookie, Authorization")
 	}
 	if p.route.CORS {

@@ -217,6 +217,27 @@ func TestAnswersAreOursToMark(t *testing.T) {
 	}
 }
 
+// TestAnIgnoredCredentialIsNobodyElses: the answer says that it was ignored, and
+// a cache in front must not say so to the next visitor.
+func TestAnIgnoredCredentialIsNobodyElses(t *testing.T) {
+	up := newRecorder(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nCache-Control: public, max-age=60\r\n\r\n")
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	for code, line := range map[string]string{
+		"":                        "Accept: */*",
+		"TOKEN_INVALID":           "Authorization: Bearer forged",
+		"AUTHENTICATION_REQUIRED": "Cookie: " + g.live.Load().cookies.session + "=dead",
+	} {
+		res, _ := rawGet(t, g.addr, "/", line)
+		want := ""
+		if code != "" {
+			want = "Cookie, Authorization"
+		}
+		if h := res.Header; h.Get("Doorward") != code || h.Get("Vary") != want || h.Get("Cache-Control") != "public, max-age=60" {
+			t.Errorf("%s: got Doorward %q, Vary %q, Cache-Control %q, want %q, %q and the app's own", line, h.Get("Doorward"), h.Get("Vary"), h.Get("Cache-Control"), code, want)
+		}
+	}
+}
+
 func TestAWebSocketsAnswerIsOursToMark(t *testing.T) {
 	up := newRecorder(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nDoorward: TOKEN_EXPIRED\r\nX-Request-Id: forged\r\nSet-Cookie: doorward_session=evil\r\n\r\n")
 	g := newGateway(t, behind(up.url(), to("/**", anybody)))
