@@ -59,6 +59,13 @@ func (s *Service) ResetPassword(ctx context.Context, token, next Secret, c Clien
 	return err
 }
 
+// CheckReset says whether a token sets a password. It uses nothing up.
+// ErrTicketInvalid.
+func (s *Service) CheckReset(ctx context.Context, token Secret) error {
+	_, err := s.ticketHolder(ctx, token)
+	return err
+}
+
 // ticketHolder is whose password a token may set.
 func (s *Service) ticketHolder(ctx context.Context, token Secret) (u User, err error) {
 	now := s.deps.Now()

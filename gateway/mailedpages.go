@@ -83,12 +83,14 @@ func (s *Server) signedInAs(r *http.Request, user string) bool {
 
 // resetPage is where the links of reset mails and invitations lead.
 func (s *Server) resetPage(w *answer, r *http.Request) error {
-	return s.ticketPage(w, r, "reset", resetTitle, nil)
+	return s.ticketPage(w, r, "reset", resetTitle, func(r *http.Request, data *pageData) error {
+		return s.Authn.CheckReset(r.Context(), authn.Secret(data.Ticket))
+	})
 }
 
 // ticketPage shows the page with the token that the browser keeps for it, or
-// has the browser keep the one in the address. show, nil for nothing, adds what
-// the token is for.
+// has the browser keep the one in the address. show adds what the token is for,
+// or says that it is good for nothing.
 func (s *Server) ticketPage(w *answer, r *http.Request, page, title string, show func(*http.Request, *pageData) error) error {
 	x := exchangeOf(r)
 	query := r.URL.Query()
@@ -102,17 +104,28 @@ func (s *Server) ticketPage(w *answer, r *http.Request, page, title string, show
 	}
 	data := s.pageData(x, title)
 	data.Notice = notices[query.Get("notice")]
-	for _, kept := range s.cookieValues(r, x.live.cookies.ticket) {
-		if data.Ticket == "" && isTicket(kept.Reveal()) {
-			data.Ticket = kept.Reveal()
-		}
-	}
-	if data.Ticket != "" && data.Notice == "" && show != nil {
-		if err := show(r, &data); err != nil {
+	if data.Notice == "" {
+		if err := s.showKept(r, &data, show); err != nil {
 			return s.ticketError(w, x, err, page, data)
 		}
 	}
 	return writePage(w, http.StatusOK, page, data)
+}
+
+// showKept puts on the page the first token it is kept that is good: a sibling
+// host can plant another under the same name, and must not stand in the way of a
+// password that is to be reset.
+func (s *Server) showKept(r *http.Request, data *pageData, show func(*http.Request, *pageData) error) (err error) {
+	for _, kept := range s.cookieValues(r, exchangeOf(r).live.cookies.ticket) {
+		if !isTicket(kept.Reveal()) {
+			continue
+		}
+		data.Ticket = kept.Reveal()
+		if err = show(r, data); err == nil || codeOf(err) != "TICKET_INVALID" {
+			break
+		}
+	}
+	return err
 }
 
 // isTicket reports whether text could be a token of ours, and so can stand in a

@@ -98,6 +98,32 @@ func TestBrowserResetsAForgottenPassword(t *testing.T) {
 	}
 }
 
+// TestPlantedTicketsStandInNobodysWay: a browser sends a cookie that a sibling
+// host has planted under our name too, and before ours.
+func TestPlantedTicketsStandInNobodysWay(t *testing.T) {
+	g := newMailGateway(t, nil, nil)
+	g.member("ann", "ann@example.com", false)
+	verify := g.mail(authn.MailVerifyEmail, "ann@example.com", 0).Token.Reveal()
+	g.browser().submit("/auth/forgot-password", "email", "ann@example.com")
+	reset := g.mail(authn.MailResetPassword, "ann@example.com", 0).Token.Reveal()
+	name := g.live.Load().cookies.ticket
+	for page, c := range map[string]struct{ good, other string }{
+		"/auth/verify-email":   {verify, reset},
+		"/auth/reset-password": {reset, verify},
+	} {
+		for _, planted := range []string{"", name + "=planted; ", name + "=\"; " + name + "=" + c.other + "; "} {
+			a := g.get(page, "Accept: text/html", "Cookie: "+planted+name+"="+c.good)
+			if got := hidden(a.Body, "token"); a.Status != 200 || got != c.good {
+				t.Errorf("%s behind %q: got %d with the token %q, want that of the mail", page, planted, a.Status, got)
+			}
+		}
+		a := g.get(page, "Accept: text/html", "Cookie: "+name+"=planted")
+		if cleared := a.cookie(name); a.Status != 400 || a.code() != "TICKET_INVALID" || hidden(a.Body, "token") != "" || cleared == nil || cleared.MaxAge >= 0 {
+			t.Errorf("%s: got %d %s, cookie %v, want a token that is none refused and dropped", page, a.Status, a.code(), cleared)
+		}
+	}
+}
+
 func TestLinksThatAreNone(t *testing.T) {
 	g := newMailGateway(t, nil, nil)
 	for _, page := range []string{"/auth/verify-email", "/auth/reset-password"} {
