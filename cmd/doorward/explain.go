@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,7 @@ func (p *program) explain(cfg *loaded, method, where string, caller policy.Calle
 		fmt.Fprintln(p.stdout, "refused", e.Code)
 	}
 	fmt.Fprintln(p.stdout, "rule:", cfg.rule(e.Rule))
-	fmt.Fprintln(p.stdout, "because:", e.Because)
+	fmt.Fprintln(p.stdout, "because:", plain(e.Because))
 	fmt.Fprintln(p.stdout, "readings:")
 	for _, r := range e.Readings {
 		fmt.Fprintln(p.stdout, " ", cfg.reading(r))
@@ -183,5 +184,19 @@ func (l *loaded) reading(r policy.Reading) string {
 	case r.Folded:
 		how = ", without regard to case"
 	}
-	return fmt.Sprintf("%s: %s, %s%s", r.Path, code, rule, how)
+	return fmt.Sprintf("%s: %s, %s%s", plain(r.Path), code, rule, how)
+}
+
+// plain is text with what would not show, or would turn the text around it,
+// written out: the path that is explained is often a stranger's.
+func plain(text string) string {
+	var b strings.Builder
+	for _, c := range text {
+		if strconv.IsPrint(c) {
+			b.WriteRune(c)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(c), "'"))
+		}
+	}
+	return b.String()
 }
