@@ -210,7 +210,7 @@ func (c *directConn) exchange(r *http.Request) (*http.Response, error) {
 	}
 	c.header = -1
 	if res.Body == http.NoBody {
-		c.release(!res.Close)
+		c.release(!res.Close && !mayGoOn(res))
 		return res, nil
 	}
 	if int64(c.in.Buffered()) < res.ContentLength || res.ContentLength < 0 {
@@ -222,6 +222,18 @@ func (c *directConn) exchange(r *http.Request) (*http.Response, error) {
 	}
 	res.Body = &directBody{src: res.Body, conn: c, keep: !res.Close}
 	return res, nil
+}
+
+// mayGoOn reports whether a body may follow an answer that has none. To a HEAD, or
+// with a 204 or 304, there must be none, but gunicorn for one sends what the
+// application gave it, a moment behind the header: whoever had the connection next
+// would read it as their answer.
+func mayGoOn(res *http.Response) bool {
+	if res.Body != http.NoBody || res.ProtoMajor != 1 {
+		return false
+	}
+	length := res.Header.Get("Content-Length")
+	return res.Request.Method == http.MethodHead || length != "" && length != "0" || res.TransferEncoding != nil
 }
 
 func (c *directConn) converse(r *http.Request) (*http.Response, error) {

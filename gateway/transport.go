@@ -27,10 +27,11 @@ type upstream struct {
 	host     string // what is dialled, and the Host of a backend that wants its own
 	base     string // path put before every target, without a final slash
 
-	direct    *direct // for what it carries; nil where the backend is not spoken to that way
-	transport *http.Transport
-	stop      func()       // of a built-in backend; nil for one that is elsewhere
-	health    atomic.Int32 // as last told to the metrics: 0 never, 1 up, 2 down
+	direct      *direct // for what it carries; nil where the backend is not spoken to that way
+	transport   *http.Transport
+	multiplexed bool         // its connections carry several requests at once, as https may agree to
+	stop        func()       // of a built-in backend; nil for one that is elsewhere
+	health      atomic.Int32 // as last told to the metrics: 0 never, 1 up, 2 down
 }
 
 // newUpstream makes the backend's transport. It reads the CA file and dials nothing.
@@ -52,7 +53,7 @@ func newUpstream(u Upstream) (*upstream, error) {
 	case "https":
 		// Nothing to change: the transport speaks TLS by itself.
 	case "h2c":
-		up.scheme = "http"
+		up.scheme, up.multiplexed = "http", true
 	case "unix":
 		d.network, d.address = "unix", target.Path
 		up.scheme, up.host, up.base = "http", "localhost", ""
@@ -153,27 +154,23 @@ func (u *upstream) close() {
 }
 
 // RoundTrip calls the backend, once as far as the backend can tell. A connection
-// from the pool that the backend has closed is found out before anything is
-// written, and another is taken. Once a byte of a request is out, the backend may
+// from the pool that the backend has closed, or may still have something to say
+// on, is found out before anything is written, and another is taken. Once a byte of a request is out, the backend may
 // have acted on it, whatever became of the body: then it is not repeated, unless
 // it is of a kind that may be (RFC 9110, section 9.2.2), which the transport
 // knows. A client's Idempotency-Key makes it none: what the backend makes of that
 // is its own affair.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
-	bare := r.Body == nil || r.Body == http.NoBody
-	if bare && safe(r.Method) {
-		return u.transport.RoundTrip(r)
-	}
 	hideKeys(r.Header)
 	body := &replayBody{src: r.Body}
 	for tries := 1; ; tries++ {
-		var used usedConn
+		used := usedConn{multiplexed: u.multiplexed}
 		try := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: used.got}))
-		if !bare { // a body of none is no body
+		if r.Body != nil && r.Body != http.NoBody {
 			try.GetBody, try.Body = body.again, body.view()
 		}
 		res, err := u.transport.RoundTrip(try)
-		if err == nil {
+		if err == nil && used.answered(res) {
 			return res, nil
 		}
 		if end := body.failed(); end != nil {
@@ -210,24 +207,51 @@ const maxTries = 16
 
 // usedConn is the connection an attempt was given.
 type usedConn struct {
-	mu     sync.Mutex
-	conn   *upstreamConn // nil for one that is new, or not ours to judge
-	before int64
+	multiplexed bool // it carries several requests at once: HTTP/2
+
+	mu      sync.Mutex
+	conn    *upstreamConn // nil for one that is not ours to judge
+	kept    bool          // it has carried a request before
+	refused bool          // it was closed before anything was written to it
+	before  int64
 }
 
-// got is told of the connection before anything is written to it.
+// got is told of the connection before anything is written to it. The transport
+// gives it to the next request before we have seen the answer to this one, so
+// until then it is marked, and whoever gets it takes another.
 func (u *usedConn) got(c httptrace.GotConnInfo) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.conn = nil; !c.Reused {
-		return
+	u.conn, _ = innermost(c.Conn).(*upstreamConn)
+	u.kept, u.refused = c.Reused, false
+	several := u.multiplexed || speaksHTTP2(c.Conn)
+	unsettled := false
+	if u.conn != nil {
+		u.before = u.conn.written.Load()
+		unsettled = !several && u.conn.asked.Swap(true)
 	}
-	if conn, ok := innermost(c.Conn).(*upstreamConn); ok {
-		u.conn, u.before = conn, conn.written.Load()
-	}
-	if stale(c.Conn) {
+	if u.kept && (unsettled || stale(c.Conn)) {
+		u.refused = true
 		c.Conn.Close() // the transport finds that it can write nothing
 	}
+}
+
+// answered reports whether the answer is to this request, and lets the next one
+// have the connection if that was all of it.
+func (u *usedConn) answered(res *http.Response) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.refused: // the transport had read it before anybody asked
+		res.Body.Close()
+		return false
+	case u.conn == nil:
+	case mayGoOn(res):
+		u.conn.Close()
+	default:
+		u.conn.asked.Store(false)
+	}
+	return true
 }
 
 // untouched reports whether the attempt failed on a kept connection before a
@@ -235,7 +259,12 @@ func (u *usedConn) got(c httptrace.GotConnInfo) {
 func (u *usedConn) untouched() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.conn != nil && u.conn.written.Load() == u.before
+	return u.kept && u.conn != nil && u.conn.written.Load() == u.before
+}
+
+func speaksHTTP2(conn net.Conn) bool {
+	secured, ok := conn.(*tls.Conn)
+	return ok && secured.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // innermost takes TLS off a connection.
@@ -359,6 +388,7 @@ type upstreamConn struct {
 	net.Conn
 	write   time.Duration
 	written atomic.Int64  // bytes
+	asked   atomic.Bool   // under HTTP/1: an answer, or more of it, may be on its way
 	ended   chan struct{} // closed when reading is over
 	once    sync.Once
 }

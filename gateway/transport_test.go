@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,60 @@ func TestAPostThatMayHaveArrivedIsNotRepeated(t *testing.T) {
 				t.Errorf("the key did not arrive: %q", all[1].head)
 			}
 		})
+	}
+}
+
+// What a backend sends behind an answer that must have no body would be the answer
+// to whoever had the connection next. It may come at any time, so that connection
+// has no next.
+func TestNobodyWaitsBehindABodyThatMustNotBe(t *testing.T) {
+	for name, tc := range map[string]struct {
+		method, answer string
+		kept           bool
+	}{
+		"head":                     {"HEAD", plainAnswer[:strings.Index(plainAnswer, "ok")], false},
+		"no content":               {"POST", "HTTP/1.1 204 No Content\r\n\r\n", true},
+		"nothing":                  {"POST", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true},
+		"no content, of a length":  {"POST", "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n", false},
+		"no content, in chunks":    {"DELETE", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", false},
+		"not modified":             {"PUT", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false},
+		"a body where there is to": {"POST", plainAnswer, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := newScriptedRecorder(t, func(n int, _ recorded, c net.Conn) {
+				io.WriteString(c, []string{tc.answer, plainAnswer}[n])
+			})
+			g := newGateway(t, behind(up.url(), to("/**", anybody)))
+			g.do(tc.method, "/1", "hello") // also a HEAD: then it goes the long way
+			if res := g.do("POST", "/2", "hello"); res.Status != 200 || res.Body != "ok" {
+				t.Errorf("the next: got %d %q, want 200 ok", res.Status, res.Body)
+			}
+			if got := up.requests(); len(got) != 2 || (got[1].conn == got[0].conn) != tc.kept {
+				t.Errorf("%d requests, the last over connection %d; want two, kept %v", len(got), got[len(got)-1].conn, tc.kept)
+			}
+		})
+	}
+}
+
+// The transport gives a connection away before we have seen the answer; whoever
+// gets it then takes another, and nothing that comes over it is theirs.
+func TestAnUnsettledConnectionIsRefused(t *testing.T) {
+	client, server := net.Pipe()
+	defer server.Close()
+	go io.Copy(io.Discard, server)
+	conn := &upstreamConn{Conn: client, ended: make(chan struct{})}
+	var first, second usedConn
+	first.got(httptrace.GotConnInfo{Conn: conn})
+	second.got(httptrace.GotConnInfo{Conn: conn, Reused: true})
+	if n, err := conn.Write([]byte("x")); err == nil {
+		t.Errorf("%d bytes of the second request went out", n)
+	}
+	res := &http.Response{StatusCode: 200, Body: http.NoBody}
+	if second.answered(res) || !second.untouched() {
+		t.Error("an answer nobody had asked for was taken, or the request not sent anew")
+	}
+	if !first.answered(res) {
+		t.Error("the first request lost its answer")
 	}
 }
 
