@@ -148,9 +148,30 @@ func TestDirectIsNotToldWhatItDidNotAsk(t *testing.T) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 	io.WriteString(<-late, ok+"BAD")
-	unsettle(t, d.idle[0])
+	unsettle(t, d.idle[0].Conn)
 	if got, want := askDirect(t, d, "GET", "/2"), "200 two"; got != want {
 		t.Errorf("after an answer nobody asked for: got %q, want %q", got, want)
+	}
+}
+
+// Nor on the long way, where a goroutine reads what comes, sooner or later. Under
+// HTTP/2 a backend speaks when it likes.
+func TestAConnectionThatSpokeUnaskedIsRefused(t *testing.T) {
+	for _, multiplexed := range []bool{false, true} {
+		r := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) { io.WriteString(conn, ok+"BAD") })
+		tcp, err := net.Dial("tcp", r.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tcp.Close()
+		io.WriteString(tcp, "GET / HTTP/1.1\r\n\r\n")
+		unsettle(t, tcp)
+		used := usedConn{multiplexed: multiplexed}
+		conn := &upstreamConn{Conn: tcp, ended: make(chan struct{})}
+		used.got(httptrace.GotConnInfo{Conn: conn, Reused: true})
+		if _, err := conn.Write([]byte("x")); (err == nil) != multiplexed {
+			t.Errorf("multiplexed %v: written with %v", multiplexed, err)
+		}
 	}
 }
 
@@ -175,7 +196,7 @@ func TestDirectRepeatsOnceAndOnlyWhatHadNoAnswer(t *testing.T) {
 				t.Fatalf("got %q, want %q", got, want)
 			}
 			if tc.closed {
-				unsettle(t, d.idle[0])
+				unsettle(t, d.idle[0].Conn)
 			}
 			if got := askDirect(t, d, "GET", "/2"); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
@@ -195,9 +216,9 @@ func TestDirectRepeatsOnceAndOnlyWhatHadNoAnswer(t *testing.T) {
 
 // unsettle waits until there is something to read on an idle connection, or it
 // has ended.
-func unsettle(t *testing.T, c *directConn) {
+func unsettle(t *testing.T, c net.Conn) {
 	t.Helper()
-	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
+	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 const canAsk = false
 
 // stale cannot be told here without reading, so nothing is.
-func stale(net.Conn) bool { return false }
+func stale(net.Conn, bool) bool { return false }
 
 // socket is not to be had here.
 type socket struct{}

@@ -83,11 +83,12 @@ func peek(fd uintptr) (n int, err error) {
 	return n, err
 }
 
-// stale reports whether the other side has closed a connection that was idle.
-// The end of it may be in the kernel's hands while the goroutine that reads the
-// connection has not run yet; a request written now would be lost, and whether
-// a backend saw it could not be told.
-func stale(conn net.Conn) bool {
+// stale reports whether a connection that was idle is none to write to: the other
+// side has closed it or, unless it may speak at any time, has said what nobody
+// asked for. That may be in the kernel's hands while the goroutine that reads the
+// connection has not run yet. A request written now would be lost, and whether a
+// backend saw it could not be told; or it would be answered with what is there.
+func stale(conn net.Conn, maySpeak bool) bool {
 	for {
 		outer, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -107,7 +108,7 @@ func stale(conn net.Conn) bool {
 	// Control and not Read: that would wait for the goroutine that reads.
 	err = raw.Control(func(fd uintptr) {
 		n, err := peek(fd)
-		ended = n == 0 && err == nil || err != nil && err != syscall.EAGAIN
+		ended = err != syscall.EAGAIN && (n == 0 || err != nil || !maySpeak)
 	})
 	return ended || err != nil
 }

@@ -230,7 +230,7 @@ func (u *usedConn) got(c httptrace.GotConnInfo) {
 		u.before = u.conn.written.Load()
 		unsettled = !several && u.conn.asked.Swap(true)
 	}
-	if u.kept && (unsettled || stale(c.Conn)) {
+	if u.kept && (unsettled || stale(c.Conn, several)) {
 		u.refused = true
 		c.Conn.Close() // the transport finds that it can write nothing
 	}
