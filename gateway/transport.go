@@ -334,6 +334,9 @@ func (v *replayView) Read(p []byte) (int, error) {
 		b.mu.Unlock()
 		return n, nil
 	}
+	if room := transportBuffer - len(b.kept); b.n < transportBuffer && room < len(p) {
+		p = p[:room] // one read of more than that, and nothing could be kept
+	}
 	err := b.err
 	b.mu.Unlock()
 	if err != nil {

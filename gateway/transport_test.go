@@ -256,6 +256,22 @@ func TestReplayBody(t *testing.T) {
 	}
 }
 
+// The transport reads a body of unknown length in pieces longer than what is kept,
+// and the first one before it notices that its connection is closed.
+func TestTheFirstPieceOfABodyCanBeSentAgain(t *testing.T) {
+	b := &replayBody{src: strings.NewReader(strings.Repeat("x", 3*transportBuffer))}
+	if n, err := b.view().Read(make([]byte, 2*transportBuffer)); n != transportBuffer || err != nil {
+		t.Fatalf("got %d bytes and %v, want %d", n, err, transportBuffer)
+	}
+	next, err := b.again()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(next); len(got) != 3*transportBuffer || err != nil {
+		t.Errorf("got %d bytes, %v; want the whole body", len(got), err)
+	}
+}
+
 func TestABodyThatBreaksOffIsTheClientsDoing(t *testing.T) {
 	b := &replayBody{src: io.MultiReader(strings.NewReader("x"), &failing{errors.New("broken")})}
 	if _, err := io.ReadAll(b.view()); err == nil || b.failed() == nil {
