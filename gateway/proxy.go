@@ -260,6 +260,9 @@ func (p *passage) answered(res *http.Response) error {
 	delete(h, "X-Request-Id") // stamp puts ours on; here is who would stand beside it
 	delete(h, "Doorward")     // only we speak in codes
 	withoutOurSetCookies(h)
+	if len(h["Content-Type"]) == 0 {
+		p.w.Header()["Content-Type"] = nil // net/http would guess, and what is no page become one
+	}
 	unsaid := strings.Join(h["Cache-Control"], "") == "" // PHP sends it empty to take its own back
 	switch {
 	case x.identity != nil && unsaid:

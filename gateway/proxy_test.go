@@ -442,6 +442,19 @@ func TestNothingAroundAnAnswerSpeaksForUs(t *testing.T) {
 	}
 }
 
+// What an answer is the backend says, or nobody: a file that is sent without a type,
+// and with nosniff so that no browser takes it for a page, must not become one here.
+func TestNobodyGuessesWhatAnAnswerIs(t *testing.T) {
+	const page = "<html><script>alert(1)</script>"
+	up := newRecorder(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n\r\n%s", len(page), page))
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	for _, method := range []string{"GET", "POST"} { // the short way and the long
+		if res := g.do(method, "/x", ""); res.Body != page || res.Header["Content-Type"] != nil {
+			t.Errorf("%s: got %q as %q, want it as nothing", method, res.Body, res.Header["Content-Type"])
+		}
+	}
+}
+
 // RFC 9110, section 15.2: a client of HTTP/1.0 would take a hint for the answer.
 func TestNoHintsForHTTP10(t *testing.T) {
 	up := newRecorder(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+plainAnswer)
