@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,7 @@ func (w *answer) WriteHeader(status int) {
 			return // RFC 9110, section 15.2: it would take this for the answer
 		}
 		h := w.Header() // the proxy hands these on as they came
+		withoutHopByHop(h)
 		withoutOurSetCookies(h)
 		delete(h, "Doorward")
 		delete(h, "X-Request-Id")
@@ -91,6 +93,20 @@ func (w *answer) WriteHeader(status int) {
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// withoutHopByHop removes what was said of the connection to the backend and not of
+// the answer (RFC 9110, section 7.6.1). Under HTTP/2 a client that is told such a
+// thing gives the request up.
+func withoutHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(strings.Trim(name, " \t"))
+		}
+	}
+	for _, name := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(h, name)
+	}
 }
 
 // Write sends a chunk, which the client must take within the rolling deadline.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -451,6 +452,25 @@ func TestNobodyGuessesWhatAnAnswerIs(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} { // the short way and the long
 		if res := g.do(method, "/x", ""); res.Body != page || res.Header["Content-Type"] != nil {
 			t.Errorf("%s: got %q as %q, want it as nothing", method, res.Body, res.Header["Content-Type"])
+		}
+	}
+}
+
+// What a backend says of its connection to us is nothing to the client's: with a
+// Connection field in a hint, HTTP/2 clients give up the request.
+func TestHintsSayNothingOfTheBackendsConnection(t *testing.T) {
+	up := newRecorder(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: keep-alive, X-Own\r\nConnection: X-Other\r\nKeep-Alive: timeout=5\r\n"+
+		"X-Own: 1\r\nX-Other: 2\r\nUpgrade: h2c\r\nProxy-Connection: close\r\n\r\n"+plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	for _, method := range []string{"GET", "POST"} { // the short way and the long
+		c := dialRaw(t, g.addr)
+		c.send(t, method+" /x HTTP/1.1\r\nHost: x\r\n\r\n")
+		hint := c.answer(t, method)
+		if want := (http.Header{"Link": {"</a>"}}); hint.StatusCode != 103 || !maps.EqualFunc(hint.Header, want, slices.Equal) {
+			t.Errorf("%s: got %d %v, want 103 %v", method, hint.StatusCode, hint.Header, want)
+		}
+		if res := c.answer(t, method); res.StatusCode != 200 {
+			t.Errorf("%s: got %d, want 200", method, res.StatusCode)
 		}
 	}
 }
