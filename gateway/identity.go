@@ -74,7 +74,8 @@ var vouched = []string{
 	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-By",
 	"X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info", "X-Forwarded-Client-Cert", "X-Forwarded", "Forwarded-For", "Forwarded-Proto",
 	"X-Real-IP", "X-Client-IP", "Client-IP", "True-Client-IP", "X-True-Client-IP", "CF-Connecting-IP", "CF-Connecting-IPv6", "Fastly-Client-IP", "X-Cluster-Client-IP",
-	"X-Originating-IP", "X-ProxyUser-IP", "X-Envoy-External-Address", "X-Scheme", "X-URL-Scheme", "Front-End-Https",
+	"X-Originating-IP", "X-ProxyUser-IP", "X-Envoy-External-Address", "X-Scheme", "X-URL-Scheme", "Front-End-Https", "Https",
+	"CF-Visitor", "CF-Pseudo-IPv4", "CloudFront-Forwarded-Proto", "CloudFront-Viewer-Address", "Fly-Client-IP", "DO-Connecting-IP", "X-Azure-ClientIP", "X-Azure-SocketIP", "X-Vercel-Forwarded-For", "X-Nf-Client-Connection-IP",
 }
 
 // steering is what makes a backend take a request for another one: another path,
@@ -89,6 +90,7 @@ var steering = []string{
 	"x-user", "x-user-id", "x-user-name", "x-username", "x-user-email", "x-user-roles", "x-user-groups", "x-userinfo", "x-email", // the same, as other gateways say it
 	"x-auth-user", "x-auth-user-id", "x-auth-username", "x-auth-email", "x-auth-groups", "x-auth-roles", "x-authenticated-*", "x-authentik-*",
 	"cf-access-*", "oidc-*", "x-oidc-*", "tailscale-*", "impersonate-*", "x-consumer-*", "x-credential-*", "x-pomerium-*", "x-vouch-*", "x-token-subject", "x-token-user-name",
+	"sm-user*", "shib-*", "x-shib-*", "mellon-*", "eppn", "x-proxy-user", "x-jwt-assertion", "x-endpoint-api-userinfo", "x-apigateway-api-userinfo",
 	"x-client-verify", "x-client-dn", "ssl-*", "x-ssl-*", "x-arr-*", "client-cert*", "x-client-cert*", "x-tls-client-cert*", // the person's certificate
 	"x-accel-*", "x-sendfile*", "x-lighttpd-send-file", "x-middleware-*", "x-envoy-*", "wl-proxy-*", "proxy*", // from within
 	"forwarded", // says what X-Forwarded-* says, and nobody here adds to it

@@ -83,6 +83,7 @@ func TestSteeringHeadersAreDroppedWhoeverSendsThem(t *testing.T) {
 		"x-middleware-subrequest", "x-middleware-anything", "Script-Name", "X-Script-Name", "Path-Info", "Path-Translated", "Request-URI", "X-Request-URI",
 		"X-Envoy-Original-Path", "SSL-Client-Verify", "X-SSL-Client-Verify", "X-Client-Cert", "X-Tls-Client-Cert", "Client-Cert", "X-Http-Host-Override", "X-Host", "Forwarded",
 		"X-Auth-User", "X-User-Id", "X-Email", "X-Authentik-Username", "Cf-Access-Authenticated-User-Email", "Tailscale-User-Login", "Impersonate-User", "X-Pomerium-Claim-Email", "X-Vouch-User",
+		"SM-User", "SM-UserDN", "Shib-Session-ID", "Mellon-Name-ID", "Eppn", "X-JWT-Assertion", "X-Endpoint-API-UserInfo", "X-Apigateway-Api-Userinfo",
 	}
 	for _, trusted := range []bool{false, true} {
 		up := newRecorder(t, plainAnswer)
@@ -109,7 +110,7 @@ func TestSteeringHeadersAreDroppedWhoeverSendsThem(t *testing.T) {
 func TestHeadersOfClientsPass(t *testing.T) {
 	up := newRecorder(t, plainAnswer)
 	g := throughTo(t, up, false)
-	for _, name := range []string{"X-Auth-Token", "X-User-Agent", "X-Token", "X-Api-Key", "X-Requested-With", "X-Csrf-Token", "X-Emails-Per-Page"} {
+	for _, name := range []string{"X-Auth-Token", "X-User-Agent", "X-Token", "X-Api-Key", "X-Requested-With", "X-Csrf-Token", "X-Emails-Per-Page", "Smart-User", "Upgrade-Insecure-Requests", "X-Azure-Ref", "Cf-Ray"} {
 		rawGet(t, g.addr, "/", name+": mine")
 		if head := up.last(t).head; !strings.Contains(head, "mine") {
 			t.Errorf("%s was dropped:\n%s", name, head)
@@ -122,7 +123,7 @@ func TestWhatAProxyVouchesForIsBelievedOfATrustedOneInOneSpelling(t *testing.T) 
 	for _, trusted := range []bool{false, true} {
 		up := newRecorder(t, plainAnswer)
 		g := throughTo(t, up, trusted)
-		for _, name := range append(vouched, "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Tls-Client-Cert", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP") {
+		for _, name := range append(vouched, "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Tls-Client-Cert", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "CF-Visitor", "CloudFront-Forwarded-Proto", "Fly-Client-IP", "X-Azure-ClientIP", "Https") {
 			if written.has([]byte(foldedName(name))) {
 				continue
 			}
