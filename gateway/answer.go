@@ -73,6 +73,12 @@ func (w *answer) WriteHeader(status int) {
 		withoutOurSetCookies(h)
 		delete(h, "Doorward")
 		delete(h, "X-Request-Id")
+		if w.http2 {
+			// Of a map with this in it net/http sends a copy, without it. Else it may read
+			// the map when its stream is reset and the proxy has gone on to clear it, and
+			// that ends the whole process.
+			h["Content-Length"] = nil
+		}
 		w.expectWrite()
 		w.ResponseWriter.WriteHeader(status)
 		w.wrote()

@@ -475,6 +475,47 @@ func TestHintsSayNothingOfTheBackendsConnection(t *testing.T) {
 	}
 }
 
+// A client of HTTP/2 that leaves while hints are on their way must not find the
+// proxy and net/http at one map: where the runtime notices, it ends the process.
+// The race detector sees what is left of it here.
+func TestLeavingAmongHints(t *testing.T) {
+	up := newRecorder(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-A: 1\r\nX-B: 2\r\nX-C: 3\r\n\r\n", 40)+plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	server := &http.Server{Handler: g.Public(), Protocols: p}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	client := &http.Transport{Protocols: p}
+	t.Cleanup(client.CloseIdleConnections)
+	for i := range 300 {
+		ctx, leave := context.WithCancel(t.Context())
+		heard := 0
+		trace := &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			if heard++; heard > i%5 {
+				leave()
+			}
+			if _, ok := h["Content-Length"]; ok {
+				t.Error("a hint of a length")
+			}
+			return nil
+		}}
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), "GET", "http://"+l.Addr().String()+"/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := client.RoundTrip(r); err == nil {
+			res.Body.Close()
+		}
+		leave()
+	}
+	g.eventually("everybody to have left", func() bool { return g.underWay.Load() == 0 })
+}
+
 // RFC 9110, section 15.2: a client of HTTP/1.0 would take a hint for the answer.
 func TestNoHintsForHTTP10(t *testing.T) {
 	up := newRecorder(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+plainAnswer)
