@@ -24,7 +24,8 @@ var steps = []func(string) string{
 	dropLastParam, // nor of the last segment to Python's urlparse
 	slashes,       // \ is / to Windows and IIS
 	trim,          // name. and "name " are name to Windows
-	cut,           // a decoded path parsed as a URL again
+	cutQuery,      // a decoded path parsed as a URL again
+	cutFragment,   // likewise; a reader may do one and not the other
 	compatible,    // NFKC conversion
 	bestFitted,    // best-fit conversion: a reader may do one and not the other
 	plus,          // + is a space to decoders made for forms
@@ -281,8 +282,12 @@ func dropLastParam(path string) string {
 	return path
 }
 
-func cut(path string) string {
+func cutQuery(path string) string {
 	path, _, _ = strings.Cut(path, "?")
+	return path
+}
+
+func cutFragment(path string) string {
 	path, _, _ = strings.Cut(path, "#")
 	return path
 }
