@@ -24,6 +24,7 @@ var (
 	hostPart  = regexp.MustCompile(`^//+[^/]*`)
 	hostName  = regexp.MustCompile(`^//(?:[^/]*@)?(?:(?:[a-zA-Z0-9._+\x{80}-\x{10ffff}-]*(?::[0-9]{0,5})?|\[[^/]*\])(/|$)|[a-zA-Z0-9._+\x{80}-\x{10ffff}-]*)`)
 	params    = regexp.MustCompile(`;[^/]*`)
+	fromParam = regexp.MustCompile(`(?s);.*`)
 	lastParam = regexp.MustCompile(`;[^/]*$`)
 	question  = regexp.MustCompile(`(?s)\?.*`)
 	hash      = regexp.MustCompile(`(?s)#.*`)
@@ -79,6 +80,7 @@ func naiveClosure(target string, programs bool) (set map[string]bool, primary st
 		approach(hostName.ReplaceAllString(path, "$1"))
 		approach(params.ReplaceAllString(path, ""))
 		approach(lastParam.ReplaceAllString(path, ""))
+		approach(fromParam.ReplaceAllString(path, ""))
 		approach(naiveTrim(path))
 		for _, other := range naiveServers(path) {
 			approach(other)
@@ -108,6 +110,7 @@ func naiveClosure(target string, programs bool) (set map[string]bool, primary st
 		visit(hostName.ReplaceAllString(path, "$1"))
 		visit(params.ReplaceAllString(path, ""))
 		visit(lastParam.ReplaceAllString(path, ""))
+		visit(fromParam.ReplaceAllString(path, ""))
 		visit(strings.Join(strings.Split(path, `\`), "/"))
 		visit(question.ReplaceAllString(path, ""))
 		visit(hash.ReplaceAllString(path, ""))

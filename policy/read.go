@@ -26,6 +26,7 @@ var steps = []func(string) string{
 	trim,          // name. and "name " are name to Windows
 	cutQuery,      // a decoded path parsed as a URL again
 	cutFragment,   // likewise; a reader may do one and not the other
+	cutParams,     // ; begins the query to Fastify 4 and restify
 	compatible,    // NFKC conversion
 	bestFitted,    // best-fit conversion: a reader may do one and not the other
 	plus,          // + is a space to decoders made for forms
@@ -289,6 +290,11 @@ func cutQuery(path string) string {
 
 func cutFragment(path string) string {
 	path, _, _ = strings.Cut(path, "#")
+	return path
+}
+
+func cutParams(path string) string {
+	path, _, _ = strings.Cut(path, ";")
 	return path
 }
 
