@@ -48,7 +48,7 @@ var (
 	param      = regexp.MustCompile(`;[^/]*`)
 	ntfsStream = regexp.MustCompile(`:[^/]*`)
 	marker     = regexp.MustCompile(`/\([A-Za-z]\([^/()]*\)\)`)
-	script     = regexp.MustCompile(`(?i)^/index\.php/`)
+	script     = regexp.MustCompile(`(?i)^/index\.php/?`)
 	decoy      = regexp.MustCompile(`(?s)[?#].*$`)
 	tailSpace  = regexp.MustCompile(`[\s\p{Z}]+$`)
 	tailDots   = regexp.MustCompile(`[.\s\p{Z}]+$`)

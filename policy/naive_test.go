@@ -34,6 +34,7 @@ var (
 	session   = regexp.MustCompile(`\((?:[a-zA-Z]+\([^)]*\))+\)`)
 	program   = regexp.MustCompile(`^(?:php5?|phtml|f?cgi|p[ly]|rb|aspx?|ashx|jsp|do|cfm)$`)
 	handing   = regexp.MustCompile(`^[^*]*\.(?i:php5?|phtml|f?cgi|p[ly]|rb|aspx?|ashx|jsp|do|cfm)/.`)
+	joined    = regexp.MustCompile(`\.(?i:php)`)
 	small     = regexp.MustCompile(`[\p{Ll}\x{80}-\x{10ffff}]`)
 )
 
@@ -224,7 +225,23 @@ func naivePrograms(path string) (all []string) {
 		}
 		all = append(all, behind, before+"/"+s)
 	}
-	return all
+	return append(all, naiveGlued(segments)...)
+}
+
+// naiveGlued is what is left of a path behind the first PHP script that a name
+// is glued to, at the root and in the script's folder.
+func naiveGlued(segments []string) []string {
+	for i, s := range segments {
+		for _, at := range joined.FindAllStringIndex(s, -1) {
+			ending, rest := s[at[0]+1:], s[at[1]:]
+			if at[0] == 0 || rest == "" || strings.ContainsAny(rest[:1], ".?#;%") || len(ending) <= 15 && program.MatchString(naiveFold(ending)) {
+				continue
+			}
+			behind := strings.Join(append([]string{rest}, segments[i+1:]...), "/")
+			return []string{"/" + behind, strings.Join(segments[:i], "/") + "/" + behind}
+		}
+	}
+	return nil
 }
 
 func naiveNFKC(path string) string {

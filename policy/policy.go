@@ -22,9 +22,10 @@
 // be open to the same caller and lead to the same upstream. Ambiguity
 // therefore costs nothing to someone who may reach all the places a path may
 // mean, and opens nothing to anyone else. One thing is asked of the table: for a
-// path with a colon, a semicolon, a plus sign or more path behind a script, what
-// else it may mean needs a rule, too. Only a rule that names a script, like /index.php/**,
-// opens whatever the script is handed, unless another rule covers that.
+// path with a colon, a semicolon, a plus sign, or more path or name behind a
+// script, what else it may mean needs a rule, too. Only a rule that names a
+// script, like /index.php/**, opens whatever the script is handed, unless another
+// rule covers that.
 //
 // Some meanings are left out on purpose, since they would make every path
 // ambiguous or cannot be seen in it. A server may add or take away an ending:

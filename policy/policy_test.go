@@ -151,11 +151,11 @@ func TestOddButLegalIsUntouched(t *testing.T) {
 	}
 }
 
-// Only a slash behind a script sends a plain path to the full reading.
+// Only a slash or a name behind a script sends a plain path to the full reading.
 func TestPlainPaths(t *testing.T) {
 	for path, want := range map[string]bool{
-		"/a.php": true, "/a.php?/b": true, "/a.phpx/b": true, "/php/b": true, "/v1.2/b": true, "/a.example.org/b": true, "/a/b.c.d/e/f": true,
-		"/a.php/": false, "/a.php/b": false, "/A.PhP5/b": false, "/x/y.phtml/z": false, "/a.b.cgi/c": false, "/.do/c": false, "/a+b": false, "/a:b": false, "/(a)": false,
+		"/a.php": true, "/a.php?/b": true, "/a.pyx/b": true, "/php/b": true, "/a.php.bak": true, "/a.php5": true, "/.phpx": false, "/v1.2/b": true, "/a.example.org/b": true, "/a/b.c.d/e/f": true,
+		"/a.php/": false, "/a.php/b": false, "/a.phpx/b": false, "/A.PHPx": false, "/A.PhP5/b": false, "/x/y.phtml/z": false, "/a.b.cgi/c": false, "/.do/c": false, "/a+b": false, "/a:b": false, "/(a)": false,
 	} {
 		if _, f := scan(path); f.malformed || f.plain != want {
 			t.Errorf("%s: got %+v, want plain %v", path, f, want)
@@ -258,7 +258,11 @@ func TestReadingsByHand(t *testing.T) {
 		{"/a/i.PHP/b", "/a/i.PHP/b", []string{"/b", "/a/b", "/a/i.PHP"}},
 		{"/i.php", "/i.php", nil},
 		{"/i.php/", "/i.php/", []string{"/", "/i.php"}},
-		{"/i.phpx/a", "/i.phpx/a", nil},
+		{"/i.phpx/a", "/i.phpx/a", []string{"/x/a"}},
+		{"/a/i.PHPx", "/a/i.PHPx", []string{"/x", "/a/x"}},
+		{"/i.php.bak", "/i.php.bak", nil},
+		{"/i.php5", "/i.php5", nil},
+		{"/a/.phpx", "/a/.phpx", nil},
 		{"/i.php%2fa", "/i.php%2fa", []string{"/i.php/a", "/a", "/i.php"}},
 		{"/a.py/b.rb/c", "/a.py/b.rb/c", []string{"/b.rb/c", "/c", "/b.rb", "/a.py/b.rb", "/a.py"}},
 	}

@@ -39,6 +39,8 @@ var scriptSteps = []func(string) string{
 	afterScript, // /index.php/admin is /admin to a front controller
 	skipScript,  // /app/index.php/admin is /app/admin to one in a folder
 	toScript,    // and both are the file /index.php to the server
+	afterGlued,  // /index.phpadmin is /admin to Symfony, Laravel, Slim and Yii
+	skipGlued,   // /app/index.phpadmin is /app/admin to one of them in a folder
 }
 
 // undecodedSteps is what a reader may do before it decodes at all. Undecoded
@@ -75,7 +77,7 @@ func readings(raw string, all []string) (_ []string, primary, direct int, ok boo
 		if i >= direct {
 			all, ok = widen(all, all[i], steps)
 		}
-		if ok && nextScript(all[i], 0) >= 0 {
+		if ok && (nextScript(all[i], 0) >= 0 || nextGlued(all[i]) >= 0) {
 			all, ok = widen(all, all[i], scriptSteps)
 		}
 		if !ok {

@@ -75,3 +75,49 @@ func toScript(path string) string {
 	}
 	return path[:last]
 }
+
+const php = "php"
+
+// nextGlued finds the end of the first PHP script that has more of a name right
+// behind it, as in /index.phpadmin, or -1. The server takes that for one name and
+// has its front controller answer; and that one cuts its own name off the path
+// without asking for a slash.
+func nextGlued(path string) int {
+	for at := 1; ; {
+		dot := strings.IndexByte(path[at:], '.')
+		if dot < 0 {
+			return -1
+		}
+		at += dot + 1
+		if path[at-2] != '/' && glued(path[at:]) {
+			return at + len(php)
+		}
+	}
+}
+
+// glued says whether what follows a dot is php with a name right behind it: not
+// another ending, as in index.php.bak and index.php5, nor what begins no name.
+func glued(s string) bool {
+	if len(s) <= len(php) || !equalLower(s[:len(php)], php) || strings.IndexByte("/.?#;%", s[len(php)]) >= 0 {
+		return false
+	}
+	ending, _, _ := strings.Cut(s, "/")
+	return !script(ending)
+}
+
+// afterGlued is afterScript for such a name.
+func afterGlued(path string) string {
+	if end := nextGlued(path); end >= 0 {
+		return "/" + path[end:]
+	}
+	return path
+}
+
+// skipGlued is skipScript for such a name.
+func skipGlued(path string) string {
+	end := nextGlued(path)
+	if end < 0 {
+		return path
+	}
+	return path[:strings.LastIndexByte(path[:end], '/')+1] + path[end:]
+}

@@ -57,7 +57,7 @@ func scan(target string) (string, form) {
 				f.plain = false
 			}
 		case dotByte:
-			f.plain = f.plain && prev != '/'
+			f.plain = f.plain && prev != '/' && !glued(target[i+1:])
 			dot = i
 		case percentByte:
 			if i+2 >= len(target) || !hex(target[i+1]) || !hex(target[i+2]) {
