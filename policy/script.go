@@ -6,8 +6,8 @@ import "strings"
 // everything below its name, and it takes what follows for the path
 // (PATH_INFO; RFC 3875, 4.1.5).
 var scripts = map[string]bool{
-	"php": true, "php5": true, "phtml": true,
-	"cgi": true, "fcgi": true, "pl": true, "py": true, "rb": true,
+	"php": true, "php5": true, "phtml": true, "phar": true,
+	"cgi": true, "fcgi": true, "pl": true, "py": true, "rb": true, "wsgi": true,
 	"asp": true, "aspx": true, "ashx": true,
 	"jsp": true, "do": true, "cfm": true,
 }
