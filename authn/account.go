@@ -212,7 +212,7 @@ func (s *Service) SetName(ctx context.Context, id Identity, name string, c Clien
 	now := s.deps.Now()
 	var u User
 	err := s.deps.Store.Update(ctx, func(tx Tx) (err error) {
-		u, err = signedInUser(tx, id, now)
+		u, err = s.signedInUser(tx, id, now)
 		if err != nil || u.Name == name {
 			return err
 		}
@@ -232,13 +232,13 @@ func (s *Service) SetName(ctx context.Context, id Identity, name string, c Clien
 // signedInUser reads the person an identity stands for, inside the transaction
 // that acts for them: what Identify found may be over by now. ErrTokenRevoked
 // or, for a cookie, ErrNotSignedIn.
-func signedInUser(tx Tx, id Identity, now time.Time) (User, error) {
+func (s *Service) signedInUser(tx Tx, id Identity, now time.Time) (User, error) {
 	over := ErrTokenRevoked
 	if id.Cookie {
 		over = ErrNotSignedIn
 	}
 	x, err := tx.Session(id.Session)
-	if errors.Is(err, ErrNotFound) || err == nil && (!x.Live(now) || x.User != id.User.ID) {
+	if errors.Is(err, ErrNotFound) || err == nil && (!s.usable(&x, now) || x.User != id.User.ID) {
 		return User{}, over
 	}
 	if err != nil {
@@ -342,7 +342,7 @@ func (s *Service) withPassword(ctx context.Context, id Identity, current, next S
 func (s *Service) stillSignedIn(ctx context.Context, id Identity) (u User, err error) {
 	now := s.deps.Now()
 	err = s.deps.Store.View(ctx, func(tx Tx) (err error) {
-		u, err = signedInUser(tx, id, now)
+		u, err = s.signedInUser(tx, id, now)
 		return err
 	})
 	return u, err
@@ -376,7 +376,7 @@ func (s *Service) actConfirmed(ctx context.Context, id Identity, checked User, h
 	act func(Tx, User, string, time.Time) error) error {
 	now := s.deps.Now()
 	err := s.deps.Store.Update(ctx, func(tx Tx) error {
-		u, err := signedInUser(tx, id, now)
+		u, err := s.signedInUser(tx, id, now)
 		if err != nil {
 			return err
 		}

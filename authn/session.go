@@ -154,7 +154,7 @@ func (s *Service) openSession(tx Tx, u User, f freshSession, a Actor) error {
 		}
 		live := held[:0:0]
 		for _, x := range held {
-			if x.Live(now) {
+			if x.Live(now) || s.usable(&x, now) { // thanks to a use that is not written yet
 				live = append(live, x)
 			} else if err := s.endSession(tx, x, EndedByExpiry, Actor{}, now); err != nil {
 				return err

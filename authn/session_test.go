@@ -341,8 +341,16 @@ func TestCookieUseCountsBeforeItIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.advance(2 * time.Hour)
-	if _, err := f.Identify(ctx, c); err != nil {
-		t.Errorf("used two hours ago: %v", err)
+	id, err := f.Identify(ctx, c)
+	if err != nil {
+		t.Fatalf("used two hours ago: %v", err)
+	}
+	if _, err := f.SetName(ctx, id, "Ada", here); err != nil {
+		t.Errorf("who may call may act: %v", err)
+	}
+	f.signIn(t, "ada", authn.ModeToken)
+	if got := f.live(t, id.User.ID); got != 2 {
+		t.Errorf("after another sign-in: %d sessions, want both", got)
 	}
 	if err := f.Sweep(ctx, f.at()); err != nil {
 		t.Fatal(err)
