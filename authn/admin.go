@@ -10,8 +10,35 @@ import (
 
 // What one person does to another's account. Every change, its event and the
 // end of the sessions it concerns are one transaction. The gateway has decided
-// who may ask; what must hold whoever asks is decided here: an account has a
-// name to sign in with, and one active admin stays.
+// who may ask; that they still may, and what must hold whoever asks, is decided
+// here: an account has a name to sign in with, and one active admin stays. Each
+// of these also returns the errors of administer.
+
+// administer runs an act on another's account, in a transaction that has seen
+// that whoever acts still may. The gateway asked before the body arrived, and
+// that lasts as long as its sender likes: an admin who holds a request back could
+// otherwise undo being demoted or disabled. ErrNotAdmin, ErrTokenRevoked or, for
+// a cookie, ErrNotSignedIn.
+func (s *Service) administer(ctx context.Context, a Actor, now time.Time, act func(Tx) error) error {
+	return s.deps.Store.Update(ctx, func(tx Tx) error {
+		if err := s.mayAct(tx, a, now); err != nil {
+			return err
+		}
+		return act(tx)
+	})
+}
+
+// mayAct is why somebody may not act on another's account. The command line may.
+func (s *Service) mayAct(tx Tx, a Actor, now time.Time) error {
+	if a.ID == ActorCLI {
+		return nil
+	}
+	u, err := s.signedInUser(tx, a.SignedIn, now)
+	if err == nil && (u.ID != a.ID || !u.HasRole(s.deps.Config.Accounts.AdminRole)) {
+		return ErrNotAdmin
+	}
+	return err
+}
 
 // CreateUser makes an account for someone else. With no password the person is
 // invited by mail to choose one; where there is no mail, or no address, one is
@@ -47,7 +74,7 @@ func (s *Service) CreateUser(ctx context.Context, n NewUser, a Actor) (User, Sec
 	now := s.deps.Now()
 	u.ID, u.PasswordHash, u.CreatedAt, u.UpdatedAt = newID(now), hash, now, now
 	first := s.firstMail(u, invited, a.Client, now)
-	err := s.deps.Store.Update(ctx, func(tx Tx) error {
+	err := s.administer(ctx, a, now, func(tx Tx) error {
 		if err := tx.PutUser(u); err != nil {
 			return err
 		}
@@ -94,7 +121,7 @@ func (s *Service) UpdateUser(ctx context.Context, id string, ch UserChange, a Ac
 	}
 	now := s.deps.Now()
 	var after User
-	err := s.deps.Store.Update(ctx, func(tx Tx) error {
+	err := s.administer(ctx, a, now, func(tx Tx) error {
 		before, err := tx.User(id)
 		if err != nil {
 			return err
@@ -317,7 +344,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, next Secret, a Act
 		return "", err
 	}
 	now := s.deps.Now()
-	err = s.deps.Store.Update(ctx, func(tx Tx) error {
+	err = s.administer(ctx, a, now, func(tx Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
@@ -345,7 +372,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, next Secret, a Act
 // ErrNotFound, ErrLastAdmin.
 func (s *Service) DeleteUser(ctx context.Context, id string, a Actor) error {
 	now := s.deps.Now()
-	return s.deps.Store.Update(ctx, func(tx Tx) error {
+	return s.administer(ctx, a, now, func(tx Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
@@ -359,7 +386,7 @@ func (s *Service) DeleteUser(ctx context.Context, id string, a Actor) error {
 // mail can reach them.
 func (s *Service) AdminResetPassword(ctx context.Context, id string, a Actor) error {
 	now := s.deps.Now()
-	return s.deps.Store.Update(ctx, func(tx Tx) error {
+	return s.administer(ctx, a, now, func(tx Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
@@ -409,7 +436,7 @@ func (s *Service) Locked(id string) bool {
 // Unlock forgets the failures counted against an account. ErrNotFound.
 func (s *Service) Unlock(ctx context.Context, id string, a Actor) error {
 	now := s.deps.Now()
-	err := s.deps.Store.Update(ctx, func(tx Tx) error {
+	err := s.administer(ctx, a, now, func(tx Tx) error {
 		if _, err := tx.User(id); err != nil {
 			return err
 		}

@@ -58,7 +58,6 @@ func TestCreateUserRefusals(t *testing.T) {
 }
 
 func TestUpdateUser(t *testing.T) {
-	admin := authn.Actor{ID: "someone", Client: client("192.0.2.9")}
 	for _, c := range []struct {
 		name   string
 		change authn.UserChange
@@ -92,7 +91,7 @@ func TestUpdateUser(t *testing.T) {
 			in := f.signIn(t, "ada", authn.ModeToken)
 			before := len(f.events(t, u.ID))
 			f.advance(time.Minute)
-			got, err := f.UpdateUser(ctx, u.ID, c.change, admin)
+			got, err := f.UpdateUser(ctx, u.ID, c.change, f.newAdmin(t, "root"))
 			if err != nil || !c.want(got) || !c.want(f.record(t, u.ID)) {
 				t.Errorf("UpdateUser: %+v, %v", got, err)
 			}
@@ -310,28 +309,89 @@ func TestUnlock(t *testing.T) {
 	check(f)
 }
 
+// TestAdminNoMore: what an admin began before they were demoted, disabled or
+// signed out does not come about after it.
+func TestAdminNoMore(t *testing.T) {
+	ends := map[string]struct {
+		do   func(f *fixture, id string) error
+		want error
+	}{
+		"demoted": {func(f *fixture, id string) error {
+			_, err := f.UpdateUser(ctx, id, authn.UserChange{Roles: &[]string{"user"}}, cli)
+			return err
+		}, authn.ErrNotAdmin},
+		"disabled": {func(f *fixture, id string) error {
+			_, err := f.UpdateUser(ctx, id, authn.UserChange{Active: ptr(false)}, cli)
+			return err
+		}, authn.ErrTokenRevoked},
+		"deleted":    {func(f *fixture, id string) error { return f.DeleteUser(ctx, id, cli) }, authn.ErrTokenRevoked},
+		"signed out": {func(f *fixture, id string) error { return f.SignOut(ctx, id, cli) }, authn.ErrTokenRevoked},
+	}
+	acts := map[string]func(m mailing, id string, a authn.Actor) error{
+		"create": func(m mailing, _ string, a authn.Actor) error {
+			_, _, err := m.CreateUser(ctx, authn.NewUser{Username: "eve", Password: password, Roles: []string{"admin"}}, a)
+			return err
+		},
+		"update": func(m mailing, id string, a authn.Actor) error {
+			_, err := m.UpdateUser(ctx, id, authn.UserChange{Roles: &[]string{"admin"}}, a)
+			return err
+		},
+		"set password": func(m mailing, id string, a authn.Actor) error {
+			_, err := m.SetPassword(ctx, id, nextPassword, a)
+			return err
+		},
+		"delete":         func(m mailing, id string, a authn.Actor) error { return m.DeleteUser(ctx, id, a) },
+		"reset password": func(m mailing, id string, a authn.Actor) error { return m.AdminResetPassword(ctx, id, a) },
+		"unlock":         func(m mailing, id string, a authn.Actor) error { return m.Unlock(ctx, id, a) },
+		"sign out":       func(m mailing, id string, a authn.Actor) error { return m.SignOut(ctx, id, a) },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			m := newMailing(t, nil)
+			m.newUser(t, "root", "admin")
+			u, a := m.newUser(t, "ada"), m.newAdmin(t, "mal")
+			before := m.events(t, u.ID)
+			if err := end.do(m.fixture, a.ID); err != nil {
+				t.Fatal(err)
+			}
+			for what, act := range acts {
+				if err := act(m, u.ID, a); !errors.Is(err, end.want) {
+					t.Errorf("%s: got %v, want %v", what, err, end.want)
+				}
+			}
+			if after := m.events(t, u.ID); !slices.Equal(after, before) {
+				t.Errorf("got events %v, want %v as before", after, before)
+			}
+		})
+	}
+}
+
 // TestSignOut: all of an account's sessions end in one transaction, so that none
 // that begins meanwhile slips through and a failure leaves all or none.
 func TestSignOut(t *testing.T) {
 	st := &countingStore{Store: newStore(t)}
 	m := newMailingOn(t, st, nil)
-	u, root := m.newUser(t, "ada"), m.newUser(t, "root")
-	for by, reason := range map[string]string{root.ID: "admin", u.ID: "logout_all"} {
-		for _, mode := range []authn.Mode{authn.ModeToken, authn.ModeRefreshCookie, authn.ModeSessionCookie} {
-			m.signIn(t, "ada", mode)
+	u, root := m.newUser(t, "ada", "admin"), m.newAdmin(t, "root")
+	for _, reason := range []string{"admin", "logout_all"} {
+		a := root
+		for _, mode := range []authn.Mode{authn.ModeSessionCookie, authn.ModeRefreshCookie, authn.ModeToken} {
+			in := m.signIn(t, "ada", mode)
+			if reason == "logout_all" && mode == authn.ModeToken {
+				a = m.actor(t, in)
+			}
 		}
-		if err := m.SignOut(counted, u.ID, authn.Actor{ID: by, Client: here}); err != nil {
+		if err := m.SignOut(counted, u.ID, a); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := st.take(), "Update User AddEvent AddEvent AddEvent"; got != want {
+		if got, want := st.take(), "Update User User AddEvent AddEvent AddEvent"; got != want { // who acts, and on whom
 			t.Errorf("%s: got %s, want %s", reason, got, want)
 		}
 		if left, err := m.Sessions(ctx, u.ID); err != nil || len(left) != 0 {
 			t.Errorf("%s: %d sessions left, %v; want none", reason, len(left), err)
 		}
 		found, err := m.Events(ctx, authn.EventQuery{User: u.ID, Kind: authn.SessionEnded, Limit: 1})
-		if err != nil || len(found) != 1 || found[0].Detail["reason"] != reason || found[0].Actor != by {
-			t.Errorf("got events %+v, %v; want one by %s, reason %s", found, err, by, reason)
+		if err != nil || len(found) != 1 || found[0].Detail["reason"] != reason || found[0].Actor != a.ID {
+			t.Errorf("got events %+v, %v; want one by %s, reason %s", found, err, a.ID, reason)
 		}
 	}
 	if err := m.SignOut(ctx, "nobody", cli); !errors.Is(err, authn.ErrNotFound) {

@@ -22,6 +22,7 @@ var (
 	ErrEmailTaken         = errors.New("the email address belongs to another account")
 	ErrUsernameTaken      = errors.New("the username is taken")
 	ErrLastAdmin          = errors.New("the last active admin must stay one")
+	ErrNotAdmin           = errors.New("whoever acts is an admin no more")
 
 	// Links in mails. One answer for a token that is unknown, malformed, used,
 	// replaced or expired.

@@ -81,13 +81,14 @@ func (s *Service) LogoutAll(ctx context.Context, id Identity, c Client) error {
 	})
 }
 
-// SignOut ends every session of someone's account. ErrNotFound.
+// SignOut ends every session of someone's account. ErrNotFound, and the errors
+// of administer.
 func (s *Service) SignOut(ctx context.Context, user string, a Actor) error {
 	now, why := s.deps.Now(), EndedByAdmin
 	if a.ID == user {
 		why = EndedByLogoutAll
 	}
-	return s.deps.Store.Update(ctx, func(tx Tx) error {
+	return s.administer(ctx, a, now, func(tx Tx) error {
 		if _, err := tx.User(user); err != nil {
 			return err
 		}

@@ -279,13 +279,13 @@ func TestInvitation(t *testing.T) {
 func TestAdminResetPassword(t *testing.T) {
 	m := newMailing(t, nil)
 	u := m.newUser(t, "ada")
-	admin := authn.Actor{ID: "someone", Client: client("192.0.2.9")}
+	admin := m.newAdmin(t, "root")
 	if err := m.AdminResetPassword(ctx, u.ID, admin); err != nil {
 		t.Fatal(err)
 	}
 	token := m.token(t, "reset_password", adaMail)
 	list, err := m.Events(ctx, authn.EventQuery{User: u.ID, Kind: authn.UserResetRequested, Limit: 10})
-	if err != nil || len(list) != 1 || list[0].Actor != "someone" || list[0].Subject != u.ID {
+	if err != nil || len(list) != 1 || list[0].Actor != admin.ID || list[0].Subject != u.ID {
 		t.Errorf("events %+v, %v; want one, by the admin", list, err)
 	}
 	if err := m.ResetPassword(ctx, token, nextPassword, here); err != nil {
@@ -300,7 +300,7 @@ func TestAdminResetPassword(t *testing.T) {
 		t.Errorf("disabled: %v, want ErrAccountDisabled", err)
 	}
 	f := newService(t, nil)
-	if err := f.AdminResetPassword(ctx, f.newUser(t, "ada").ID, admin); codes(err) != "email unknown" {
+	if err := f.AdminResetPassword(ctx, f.newUser(t, "ada").ID, cli); codes(err) != "email unknown" {
 		t.Errorf("without mail: %v, want email unknown", err)
 	}
 }

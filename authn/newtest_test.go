@@ -143,6 +143,23 @@ func (f *fixture) signIn(t testing.TB, username string, m authn.Mode) authn.Sign
 	return in
 }
 
+// actor is who does what is done with a sign-in.
+func (f *fixture) actor(t testing.TB, in authn.SignIn) authn.Actor {
+	t.Helper()
+	id, err := f.bearer(in.AccessToken.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authn.Actor{ID: id.User.ID, SignedIn: id, Client: client("192.0.2.9")}
+}
+
+// newAdmin makes an admin and signs them in.
+func (f *fixture) newAdmin(t testing.TB, username string) authn.Actor {
+	t.Helper()
+	f.newUser(t, username, "admin")
+	return f.actor(t, f.signIn(t, username, authn.ModeToken))
+}
+
 // events returns the kinds of the user's events, newest first; "session.ended
 // limit" where there is a reason.
 func (f *fixture) events(t testing.TB, user string) []string {

@@ -111,8 +111,9 @@ type UserChange struct {
 
 // Actor is who does something to an account: a user, or the command line.
 type Actor struct {
-	ID     string // user id, or ActorCLI
-	Client Client
+	ID       string   // user id, or ActorCLI
+	SignedIn Identity // whom the gateway let in, where a user acts on another's account
+	Client   Client
 }
 
 // ActorCLI is the actor of what is done on the command line.

@@ -21,7 +21,7 @@ type adminHandler func(s *Server, w *answer, r *http.Request, a authn.Actor) err
 func byAdmin(h adminHandler) func(*Server, *answer, *http.Request) error {
 	return func(s *Server, w *answer, r *http.Request) error {
 		x := exchangeOf(r)
-		return h(s, w, r, authn.Actor{ID: x.identity.User.ID, Client: x.client(r)})
+		return h(s, w, r, authn.Actor{ID: x.identity.User.ID, SignedIn: *x.identity, Client: x.client(r)})
 	}
 }
 

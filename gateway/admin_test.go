@@ -64,6 +64,36 @@ func TestAnAdminIsOneOnlyAsLongAsTheRoleLasts(t *testing.T) {
 	}
 }
 
+// Who is let in and then holds the body back does not act with it once they are
+// an admin no more: they could undo it.
+func TestABodyHeldBackOutlivesNoAdmin(t *testing.T) {
+	ends := map[string]string{"INSUFFICIENT_ROLE": `{"roles":["user"]}`, "TOKEN_REVOKED": `{"active":false}`}
+	for code, end := range ends {
+		t.Run(code, func(t *testing.T) {
+			g := newGateway(t, nil)
+			boss, mal := g.person(t, "boss", "admin"), g.person(t, "mal", "admin")
+			const undo = `{"roles":["admin"],"active":true}`
+			c := dialRaw(t, g.addr)
+			c.send(t, fmt.Sprintf("PATCH /auth/admin/users/%s HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n",
+				mal.id, mal.bearer, len(undo)))
+			if a := c.answer(t, "PATCH"); a.StatusCode != 100 { // asked for once the request was let in
+				t.Fatalf("got %d, want the body asked for", a.StatusCode)
+			}
+			a := g.do("PATCH", "/auth/admin/users/"+mal.id, end, "Content-Type: application/json", boss.bearer)
+			if a.Status != 200 {
+				t.Fatalf("got %d %s, want 200", a.Status, a.Body)
+			}
+			c.send(t, undo)
+			if got := c.answer(t, "PATCH").Header.Get("Doorward"); got != code {
+				t.Errorf("got %q, want %s", got, code)
+			}
+			if u := g.userOf(mal.id); u.HasRole("admin") && u.Active {
+				t.Errorf("got %+v, want an admin no more", u)
+			}
+		})
+	}
+}
+
 func TestAdminManagesAccounts(t *testing.T) {
 	g := newGateway(t, nil)
 	boss := g.person(t, "boss", "admin")

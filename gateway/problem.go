@@ -85,6 +85,7 @@ var causes = []struct {
 	{authn.ErrEmailTaken, "EMAIL_TAKEN"},
 	{authn.ErrUsernameTaken, "USERNAME_TAKEN"},
 	{authn.ErrLastAdmin, "LAST_ADMIN"},
+	{authn.ErrNotAdmin, "INSUFFICIENT_ROLE"},
 	{authn.ErrTicketInvalid, "TICKET_INVALID"},
 	{authn.ErrNotSignedIn, "AUTHENTICATION_REQUIRED"},
 	{authn.ErrTokenInvalid, "TOKEN_INVALID"},
