@@ -158,8 +158,17 @@ func (s *Server) setRefreshCookie(w http.ResponseWriter, in authn.SignIn) {
 // clearCookies takes both cookies back, with the attributes they were set with:
 // a browser keeps what was cleared with others.
 func (s *Server) clearCookies(w http.ResponseWriter) {
+	s.clearSessionCookie(w)
+	s.clearRefreshCookie(w)
+}
+
+func (s *Server) clearSessionCookie(w http.ResponseWriter) {
 	n := s.live.Load().cookies
 	http.SetCookie(w, n.cookie(n.session, "", http.SameSiteLaxMode, 0))
+}
+
+func (s *Server) clearRefreshCookie(w http.ResponseWriter) {
+	n := s.live.Load().cookies
 	http.SetCookie(w, n.cookie(n.refresh, "", http.SameSiteStrictMode, 0))
 }
 

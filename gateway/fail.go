@@ -167,18 +167,14 @@ func challengeOf(f failure) string {
 	return ""
 }
 
-// clearDead takes cookies off a client that no longer open anything, so that it
-// does not go on sending them.
+// clearDead takes a session cookie off a client that opens nothing any more, so
+// that it does not go on being sent. A refresh cookie beside it can be alive.
 func (s *Server) clearDead(w *answer, r *http.Request, code Code) {
-	switch code {
-	case "AUTHENTICATION_REQUIRED":
-		if c, err := s.credential(r); err == nil && c.Bearer == "" && len(c.Cookies) > 0 {
-			s.clearCookies(w)
-		}
-	case "REFRESH_TOKEN_INVALID", "REFRESH_TOKEN_REUSED":
-		if len(s.refreshCookies(r)) > 0 {
-			s.clearCookies(w)
-		}
+	if code != "AUTHENTICATION_REQUIRED" {
+		return
+	}
+	if c, err := s.credential(r); err == nil && c.Bearer == "" && len(c.Cookies) > 0 {
+		s.clearSessionCookie(w)
 	}
 }
 

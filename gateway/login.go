@@ -185,7 +185,11 @@ func (s *Server) refresh(w *answer, r *http.Request) error {
 		x.known(in)
 		return writeJSON(w, http.StatusOK, shapeSignIn(in, authn.ModeToken))
 	}
-	in, err := s.refreshFirst(r, s.refreshCookies(r), x.client(r))
+	cookies := s.refreshCookies(r)
+	in, err := s.refreshFirst(r, cookies, x.client(r))
+	if len(cookies) > 0 && (errors.Is(err, authn.ErrRefreshInvalid) || errors.Is(err, authn.ErrRefreshReused)) {
+		s.clearRefreshCookie(w) // it opens nothing any more, which one beside a token in the body may
+	}
 	if err != nil {
 		return err
 	}

@@ -411,6 +411,32 @@ func TestRefreshByCookie(t *testing.T) {
 	}
 }
 
+// What is alive is not taken off a client because something beside it is not.
+func TestOnlyTheDeadCookieIsTakenBack(t *testing.T) {
+	g := newGateway(t, nil)
+	g.addUser("ann")
+	session := g.cookieName() + "=" + g.signIn("ann", authn.ModeSessionCookie).Cookie.Reveal()
+	refresh := g.refreshName() + "=" + g.signIn("ann", authn.ModeRefreshCookie).RefreshToken.Reveal()
+	for _, c := range []struct {
+		name    string
+		a       reply
+		cleared []string
+	}{
+		{"dead session", g.get("/secret", "Cookie: "+g.cookieName()+"=dead; "+refresh), []string{g.cookieName()}},
+		{"dead refresh", g.do("POST", "/auth/refresh", "", "Cookie: "+session+"; "+g.refreshName()+"=dead"), []string{g.refreshName()}},
+		{"dead token in the body", g.post("/auth/refresh", `{"refresh_token":"dead"}`, "Cookie: "+session+"; "+refresh), nil},
+	} {
+		var cleared []string
+		for _, line := range c.a.Header.Values("Set-Cookie") {
+			name, _, _ := strings.Cut(line, "=")
+			cleared = append(cleared, name)
+		}
+		if c.a.Status != 401 || !slices.Equal(cleared, c.cleared) {
+			t.Errorf("%s: got %d, taken back %q, want 401 and %q", c.name, c.a.Status, cleared, c.cleared)
+		}
+	}
+}
+
 func TestRefreshIsLimited(t *testing.T) {
 	g := newGateway(t, func(c *Config) { c.Limits.Refresh = Rate{2, time.Minute} })
 	for range 2 {
