@@ -185,6 +185,9 @@ func (s *Server) deleteUser(w *answer, r *http.Request, a authn.Actor) error {
 
 // signOutUser ends every session of an account.
 func (s *Server) signOutUser(w *answer, r *http.Request, a authn.Actor) error {
+	if err := readOptionalJSON(w, r, &struct{}{}); err != nil {
+		return err
+	}
 	if err := s.Authn.SignOut(r.Context(), r.PathValue("id"), a); err != nil {
 		return err
 	}
@@ -192,6 +195,9 @@ func (s *Server) signOutUser(w *answer, r *http.Request, a authn.Actor) error {
 }
 
 func (s *Server) unlockUser(w *answer, r *http.Request, a authn.Actor) error {
+	if err := readOptionalJSON(w, r, &struct{}{}); err != nil {
+		return err
+	}
 	if err := s.Authn.Unlock(r.Context(), r.PathValue("id"), a); err != nil {
 		return err
 	}

@@ -281,6 +281,29 @@ func TestBodiesOfOtherKindsAndSizes(t *testing.T) {
 	wantProblem(t, g.send(r), 413, "BODY_TOO_LARGE")
 }
 
+// Also where a body may be left out, one that is sent is read: whoever sends a
+// field believes that it does something.
+func TestEveryBodyIsRead(t *testing.T) {
+	g := newGateway(t, nil)
+	boss := g.person(t, "boss", "admin")
+	for _, e := range ownRoutes {
+		if e.method != "POST" && e.method != "PATCH" {
+			continue
+		}
+		path := "/auth" + strings.ReplaceAll(e.path, "{id}", boss.id)
+		a := g.do(e.method, path, `{"reason":"x"}`, "Content-Type: application/json", boss.bearer)
+		switch {
+		case a.code() == "UNSUPPORTED_MEDIA_TYPE" && e.form != nil: // for the form of a page alone
+		case a.code() != "INVALID_INPUT" || !slices.Contains(a.fields(t), "reason unknown"):
+			t.Errorf("%s %s: got %d %s, want 400 and the field unknown", e.method, e.path, a.Status, a.Body)
+		}
+		a = g.do(e.method, path, "reason=x", "Content-Type: text/plain", boss.bearer)
+		if a.code() != "UNSUPPORTED_MEDIA_TYPE" {
+			t.Errorf("%s %s: of text got %d %s, want 415", e.method, e.path, a.Status, a.code())
+		}
+	}
+}
+
 func TestLockedAccountIs429(t *testing.T) {
 	g := newGatewayWith(t, nil, func(c *authn.Config) { c.Accounts.Lockout = authn.LockoutConfig{Failures: 2, Window: time.Minute} })
 	g.addUser("ann")
