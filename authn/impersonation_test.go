@@ -42,6 +42,8 @@ func TestNamesThatPassForOthers(t *testing.T) {
 	for name, want := range map[string]string{
 		"victim": "name taken", "VICTIM": "name taken", "ｖictim": "name taken",
 		"admin": "name reserved", "Ad min": "name reserved", "root.": "name reserved",
+		"vic\u200btim": "name taken", "\u2060Victim\ufe0f": "name taken", "vic\u00adtim\u3164": "name taken",
+		"ad\u034fmin": "name reserved", "admin\u3164": "name reserved", "\U000e0041root": "name reserved",
 		"victim@example.com": "name format",
 	} {
 		_, err := f.SetName(ctx, me, name, here)
@@ -49,7 +51,7 @@ func TestNamesThatPassForOthers(t *testing.T) {
 		_, err = f.Register(ctx, authn.Registration{Username: "mallory2", Name: name, Password: password}, here)
 		wantField(t, err, want)
 	}
-	for _, name := range []string{"Mallory Victim", "mallory", "Åsa 山田", "Administrative Assistant"} {
+	for _, name := range []string{"Mallory Victim", "mallory", "Åsa 山田", "Administrative Assistant", "Ada \U0001f469\u200d\U0001f4bb"} {
 		if _, err := f.SetName(ctx, me, name, here); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}

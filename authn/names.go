@@ -64,7 +64,18 @@ func bareName(name string) string {
 			return r
 		}
 		return -1
-	}, cases.Fold().String(norm.NFKC.String(name)))
+	}, cases.Fold().String(norm.NFKC.String(visible(name))))
+}
+
+// visible is text without what leaves no mark of its own: joiners, soft hyphens,
+// variation selectors and fillers, of which Unicode calls some letters.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // checkOwnName notes what is wrong with what somebody wants to be called. It
@@ -78,9 +89,10 @@ func (c AccountConfig) checkOwnName(e *InputError, name string) {
 	c.Username.checkReserved(e, "name", name)
 }
 
-// ownNameFree is an InputError if name is the username of anybody but self.
+// ownNameFree is an InputError if name is, or looks like, the username of anybody
+// but self.
 func ownNameFree(tx Tx, name, self string) error {
-	plain, kind := plainLogin(name)
+	plain, kind := plainLogin(visible(name))
 	if kind != loginUsername {
 		return nil
 	}
