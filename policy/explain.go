@@ -21,6 +21,8 @@ type Reading struct {
 	Code    Code
 	Primary bool
 	Folded  bool // compared without regard to case
+
+	pattern *pattern // that owns the path, if it has no rule for the method
 }
 
 // Explain decides like Decide and says why. It takes its time.
@@ -64,6 +66,7 @@ func (e *Explanation) add(r Reading, path string, folded bool) {
 func (p *Policy) reading(o, primary outcome, c Caller) Reading {
 	r := Reading{Rule: o.rule, Code: o.code}
 	if o.code != Allowed {
+		r.pattern = o.pattern
 		return r
 	}
 	r.Code = p.rules[o.rule].admit(c)
@@ -94,7 +97,7 @@ func (p *Policy) reason(r Reading, m Match, c Caller) string {
 	case NoRoute:
 		return fmt.Sprintf("no rule covers %s%s, and there is no default", m.Host, r.Path)
 	case MethodNotAllowed:
-		return "the narrowest pattern has no rule for this method"
+		return fmt.Sprintf("the narrowest pattern is %s, which has rules for %s and none for this method", r.pattern, strings.Join(r.pattern.admits(), ", "))
 	}
 	if r.Rule < 0 {
 		return fmt.Sprintf("%s is kept for Doorward's own endpoints, which no upstream may stand in for", p.prefix)

@@ -81,7 +81,7 @@ func TestExplainSays(t *testing.T) {
 		{"wrong role", p, "GET", "/admin", "user", "rule 1 (/admin/**) allows [admin], and the caller has [user]"},
 		{"nobody", p, "GET", "/off", "admin", "rule 3 (/off/**) allows nobody"},
 		{"unverified", p, "GET", "/api/x", "new", "rule 2 (/api/**) allows authenticated with a verified email, and the caller's is not"},
-		{"method", p, "POST", "/api/x", "user", "the narrowest pattern has no rule for this method"},
+		{"method", p, "POST", "/api/x", "user", "the narrowest pattern is /api/**, which has rules for GET, HEAD and none for this method"},
 		{"no rule", deny, "GET", "/x", "user", "no rule covers app.example.com/x, and there is no default"},
 		{"other reading", p, "GET", "/x/..%2fadmin", "user", "/x/..%2fadmin would be allowed, but some servers read the path as /admin, and there rule 1 (/admin/**) allows [admin], and the caller has [user]"},
 		{"other reading, sign in", p, "GET", "/x/..%2fadmin", "anonymous", "and there rule 1 (/admin/**) allows [admin], and the caller is not signed in"},
