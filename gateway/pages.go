@@ -257,8 +257,14 @@ func readForm(w *answer, r *http.Request, fields ...string) (url.Values, error) 
 	if err != nil {
 		return nil, err
 	}
-	form, err := url.ParseQuery(string(data))
 	wrong := &authn.InputError{}
+	// curl calls a form whatever it sends with -d. To say which of its fields are
+	// unknown would be to say the password back.
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		wrong.Add("", "format", "not a form but JSON: send it with Content-Type: application/json")
+		return url.Values{}, wrong
+	}
+	form, err := url.ParseQuery(string(data))
 	if err != nil {
 		wrong.Add("", "format", "not a form")
 	}

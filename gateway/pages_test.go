@@ -174,6 +174,7 @@ func TestFormErrors(t *testing.T) {
 		{"given twice", formOf("login", "ann", "login", "eve", "password", "secret-wrong-one"), 400, "INVALID_INPUT"},
 		{"not UTF-8", "login=ann%ff&password=secret-wrong-one", 400, "INVALID_INPUT"},
 		{"bad escape", "login=ann&password=secret-wrong-one&x=%zz", 400, "INVALID_INPUT"},
+		{"JSON", `{"login": "ann", "password": "secret-wrong-one"}`, 400, "INVALID_INPUT"},
 		{"too large", "login=ann&password=" + strings.Repeat("a", maxBody), 413, "BODY_TOO_LARGE"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -192,7 +193,11 @@ func TestFormErrors(t *testing.T) {
 			}
 		})
 	}
-	a := g.do("POST", "/auth/login", formOf("login", "ann", "password", "wrong-wrong-wrong", "return_to", "/x"), "Content-Type: application/x-www-form-urlencoded")
+	a := g.do("POST", "/auth/login", `{"login": "ann"}`, "Content-Type: application/x-www-form-urlencoded")
+	if !strings.Contains(a.Body, "send it with Content-Type: application/json") {
+		t.Errorf("JSON is not told which type it has:\n%s", a.Body)
+	}
+	a = g.do("POST", "/auth/login", formOf("login", "ann", "password", "wrong-wrong-wrong", "return_to", "/x"), "Content-Type: application/x-www-form-urlencoded")
 	if !strings.Contains(a.Body, `value="ann"`) || !strings.Contains(a.Body, `value="/x"`) {
 		t.Errorf("what was typed is gone:\n%s", a.Body)
 	}
