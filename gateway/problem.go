@@ -43,7 +43,7 @@ var problems = []problem{
 	{"NOT_FOUND", 404, "Not found", "There is no such thing here."},
 	{"METHOD_NOT_ALLOWED", 405, "Method not allowed", "Use one of the methods in Allow."},
 	{"EMAIL_TAKEN", 409, "Email taken", "An account has this email address. Sign in instead, or use another."},
-	{"USERNAME_TAKEN", 409, "Username taken", "Choose another username."},
+	{"USERNAME_TAKEN", 409, "Username taken", "Somebody has this username, or had it once. Choose another."},
 	{"LAST_ADMIN", 409, "Last admin", "Make someone else an admin first."},
 	{"BODY_TOO_LARGE", 413, "Body too large", "Send at most 64 KiB."},
 	{"UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported media type", "send Content-Type: application/json"},
