@@ -381,7 +381,11 @@ func (v *validation) routes(c Config) {
 
 func (v *validation) route(path string, r Route, upstreams []Upstream, ours nameSet) {
 	if !slices.ContainsFunc(upstreams, func(u Upstream) bool { return u.Name == r.Upstream }) {
-		v.add(path+"upstream", "%q is not among upstreams: write one of %s", r.Upstream, namesOf(upstreams))
+		what := "write one of " + namesOf(upstreams)
+		if len(upstreams) == 0 {
+			what = "write it there"
+		}
+		v.add(path+"upstream", "%q is not among upstreams: %s", r.Upstream, what)
 	}
 	if r.Login != "" {
 		v.oneOf(path+"login", r.Login, "redirect", "401")
