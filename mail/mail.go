@@ -92,7 +92,7 @@ func Open(c Config, w io.Writer) (*Sender, error) {
 		}
 		s.deliver = server.deliver
 	default:
-		return nil, fmt.Errorf("mail.url: scheme %q is not one of smtp, smtps, log", u.Scheme)
+		return nil, fmt.Errorf("mail.url: scheme %q is not one of smtp, smtps, log: write smtp://user:password@host:587", u.Scheme)
 	}
 	return s, nil
 }
