@@ -85,7 +85,7 @@ func (l *loaded) readCertificates(add func(path, message string)) {
 
 // doubts are what is valid and probably not meant.
 func (l *loaded) doubts() []string {
-	return slices.DeleteFunc([]string{l.portsApart(), l.fromNowhere()}, func(text string) bool { return text == "" })
+	return slices.DeleteFunc([]string{l.portsApart(), l.neverHTTPS(), l.fromNowhere()}, func(text string) bool { return text == "" })
 }
 
 // fromNowhere warns of mails that say they are from localhost and are handed to
@@ -120,6 +120,16 @@ func (l *loaded) portsApart() string {
 	}
 	return fmt.Sprintf("server.public_url (%s) leads to port %d of this machine and server.listen (%s) is port %d: links, redirects and cookies are for the first; change one of them, unless something passes that port on",
 		l.place("server.public_url"), a, l.place("server.listen"), b)
+}
+
+// neverHTTPS warns that people are sent to https and no request can be known to
+// have come that way: each would be sent there again, for ever. "" if one can.
+func (l *loaded) neverHTTPS() string {
+	if !strings.HasPrefix(l.Server.PublicURL, "https://") || l.Server.TLS.Cert != "" || len(l.Server.TrustedProxies) > 0 {
+		return ""
+	}
+	return fmt.Sprintf("server.public_url (%s) is https, and nothing says that a request came by it, so each is sent there again: name the proxy in front in server.trusted_proxies (%s), or a certificate in server.tls",
+		l.place("server.public_url"), l.place("server.trusted_proxies"))
 }
 
 // wrong says what is wrong with the store's URL, "" if nothing is.
