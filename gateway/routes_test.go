@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -250,6 +251,22 @@ func TestDocumentListsEveryEndpoint(t *testing.T) {
 				t.Errorf("openapi.yaml has %s %s, the table has not", method, path)
 			}
 		}
+	}
+}
+
+// Which status a code has is what its reader looks for.
+func TestDocumentHasTheStatusOfEveryCode(t *testing.T) {
+	said, _ := readDocument(t).at("components", "schemas", "Code")["description"].(string)
+	var want strings.Builder
+	for i, p := range problems {
+		if i == 0 || p.status != problems[i-1].status {
+			fmt.Fprintf(&want, "\n- %d: %s", p.status, p.code)
+		} else {
+			fmt.Fprintf(&want, ", %s", p.code)
+		}
+	}
+	if !strings.HasSuffix(said, want.String()+"\n") {
+		t.Errorf("got %s, want at its end%s", said, want.String())
 	}
 }
 
