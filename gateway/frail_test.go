@@ -12,11 +12,23 @@ import (
 )
 
 // frailStore is a real store on a disk that can fill up or be gone, with keys
-// that can become unreadable and a feed that can be cut.
+// that can become unreadable, a feed that can be cut and a read that can take
+// its time.
 type frailStore struct {
 	authn.Store
 	full, gone, keyless, cut atomic.Bool
 	cutNow                   chan struct{}
+	slow                     atomic.Pointer[slowRead]
+}
+
+// slowRead is a read that has begun and is not over until it may be.
+type slowRead struct{ begun, over chan struct{} }
+
+// slowNext makes the next read a slow one; those after it are as quick as ever.
+func (s *frailStore) slowNext() *slowRead {
+	r := &slowRead{make(chan struct{}), make(chan struct{})}
+	s.slow.Store(r)
+	return r
 }
 
 var (
@@ -34,6 +46,10 @@ func (keylessTx) Keys() ([]authn.Key, error) { return nil, errKeys }
 func (s *frailStore) View(ctx context.Context, fn func(authn.Tx) error) error {
 	if s.gone.Load() {
 		return errGone
+	}
+	if r := s.slow.Swap(nil); r != nil {
+		close(r.begun)
+		<-r.over
 	}
 	return s.Store.View(ctx, func(tx authn.Tx) error {
 		if s.keyless.Load() {
