@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -305,5 +306,61 @@ func TestLastAdminCannotLeave(t *testing.T) {
 	}
 	if got := f.live(t, id.User.ID); got != 1 {
 		t.Errorf("%d sessions after a refusal, want 1", got)
+	}
+}
+
+// TestWhoActsIsStillSignedIn: what a person asks for after they were identified
+// is done only if they still are who they were then.
+func TestWhoActsIsStillSignedIn(t *testing.T) {
+	acts := map[string]func(f *fixture, id authn.Identity) error{
+		"name": func(f *fixture, id authn.Identity) error { return second(f.SetName(ctx, id, "Ada L.", here)) },
+		"password": func(f *fixture, id authn.Identity) error {
+			return f.ChangePassword(ctx, id, password, "a third walk off another pier", here)
+		},
+		"email": func(f *fixture, id authn.Identity) error {
+			return f.ChangeEmail(ctx, id, password, "ada@other.example", here)
+		},
+		"deletion": func(f *fixture, id authn.Identity) error { return f.DeleteAccount(ctx, id, password, here) },
+	}
+	for what, act := range acts {
+		for over, mode := range map[error]authn.Mode{authn.ErrTokenRevoked: authn.ModeToken, authn.ErrNotSignedIn: authn.ModeSessionCookie} {
+			for why, happen := range map[string]func(t *testing.T, f *fixture, id *authn.Identity){
+				"signed out": func(_ *testing.T, f *fixture, id *authn.Identity) { f.LogoutAll(ctx, *id, here) },
+				"idled out":  func(_ *testing.T, f *fixture, _ *authn.Identity) { f.advance(f.Config.Sessions.Idle) },
+				"disabled": func(t *testing.T, f *fixture, id *authn.Identity) {
+					f.put(t, id.User, func(u *authn.User) { u.Active = false })
+				},
+				"another's": func(t *testing.T, f *fixture, id *authn.Identity) { id.User = f.newUser(t, "bob") },
+			} {
+				t.Run(what+" "+why+" "+string(mode), func(t *testing.T) {
+					f := newService(t, nil)
+					u := f.newUser(t, "ada")
+					in := f.signIn(t, "ada", mode)
+					id := authn.Identity{User: u, Session: in.Session.ID, Mode: mode, Cookie: mode == authn.ModeSessionCookie}
+					happen(t, f, &id)
+					before := f.record(t, id.User.ID)
+					if err := act(f, id); !errors.Is(err, over) {
+						t.Errorf("got %v, want %v", err, over)
+					}
+					if got := f.record(t, id.User.ID); !reflect.DeepEqual(got, before) {
+						t.Errorf("the record is %+v, was %+v", got, before)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestWhoIsSignedOutWhileHashingChangesNothing: the password was right, and the
+// session is over by the time that is known.
+func TestWhoIsSignedOutWhileHashingChangesNothing(t *testing.T) {
+	f := newService(t, nil)
+	u := f.newUser(t, "ada")
+	id := f.identify(t, f.signIn(t, "ada", authn.ModeToken))
+	before := f.record(t, u.ID)
+	f.onHash(sync.OnceFunc(func() { f.LogoutAll(ctx, id, here) }))
+	err := f.ChangePassword(ctx, id, password, "a third walk off another pier", here)
+	if after := f.record(t, u.ID); !errors.Is(err, authn.ErrTokenRevoked) || after.PasswordHash != before.PasswordHash {
+		t.Errorf("got %v, want ErrTokenRevoked and the password there was", err)
 	}
 }

@@ -139,6 +139,101 @@ func TestRestartKeepsTheCounters(t *testing.T) {
 	}
 }
 
+// TestTheRightPasswordForgetsTheWrongOnes: a person who mistypes now and then is
+// not locked out for it, however often they get it right in between.
+func TestTheRightPasswordForgetsTheWrongOnes(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada")
+	for range 3 {
+		for range f.Config.Accounts.Lockout.Failures - 1 {
+			if err := f.login("ada", "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) {
+				t.Fatalf("a wrong password: %v, want ErrInvalidCredentials", err)
+			}
+		}
+		if err := f.login("ada", password); err != nil {
+			t.Fatalf("the right password: %v", err)
+		}
+	}
+}
+
+// TestTheRightPasswordOfADisabledAccountIsNoFailure, however often it is given.
+func TestTheRightPasswordOfADisabledAccountIsNoFailure(t *testing.T) {
+	f := newService(t, nil)
+	f.put(t, f.newUser(t, "ada"), func(u *authn.User) { u.Active = false })
+	for range 2 * f.Config.Accounts.Lockout.Failures {
+		if err := f.login("ada", password); !errors.Is(err, authn.ErrAccountDisabled) {
+			t.Fatalf("got %v, want ErrAccountDisabled", err)
+		}
+	}
+}
+
+// TestAClockSetBackLocksNobodyOut: a failure of hours from now is one failure.
+func TestAClockSetBackLocksNobodyOut(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada")
+	_ = f.login("ada", "nonsense")
+	f.advance(-5 * time.Hour)
+	if err := f.login("ada", password); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestTheOwnersSignInForgetsNoStrangers: the failures of other networks are not
+// theirs, and who made them gets no more of them for it.
+func TestTheOwnersSignInForgetsNoStrangers(t *testing.T) {
+	f := newService(t, func(d *authn.Deps) { d.Config.Accounts.Lockout.Ceiling = 10 })
+	f.newUser(t, "ada")
+	for n := range 9 {
+		if err := f.loginFrom(fmt.Sprintf("198.51.100.%d", n), "ada", "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) {
+			t.Fatalf("guess %d: %v, want ErrInvalidCredentials", n, err)
+		}
+	}
+	if err := f.loginFrom("192.0.2.1", "ada", password); err != nil {
+		t.Fatalf("the owner: %v", err)
+	}
+	if err := f.loginFrom("198.51.100.9", "ada", "nonsense"); !errors.Is(err, authn.ErrInvalidCredentials) {
+		t.Fatalf("the tenth guess: %v, want ErrInvalidCredentials", err)
+	}
+	if err := f.loginFrom("198.51.100.10", "ada", "nonsense"); !errors.Is(err, authn.ErrTooManyAttempts) {
+		t.Errorf("the eleventh guess: %v, want ErrTooManyAttempts", err)
+	}
+}
+
+// TestALockThatWasLiftedStaysLifted: also in the store.
+func TestALockThatWasLiftedStaysLifted(t *testing.T) {
+	for name, lift := range map[string]func(m mailing, t *testing.T, u authn.User) error{
+		"unlocked": func(m mailing, _ *testing.T, u authn.User) error { return m.Unlock(ctx, u.ID, cli) },
+		"a password set by an admin": func(m mailing, _ *testing.T, u authn.User) error {
+			return second(m.SetPassword(ctx, u.ID, password, cli))
+		},
+		"a password set by mail": func(m mailing, t *testing.T, u authn.User) error {
+			if err := m.ForgotPassword(ctx, u.Email, here); err != nil {
+				return err
+			}
+			return m.ResetPassword(ctx, m.newest(t, "reset_password", u.Email), password, here)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStore(t)
+			m := newMailingOn(t, st, nil)
+			u := m.newUser(t, "ada")
+			for range m.Config.Accounts.Lockout.Failures {
+				_ = m.login("ada", "nonsense")
+			}
+			if err := m.login("ada", password); !errors.Is(err, authn.ErrTooManyAttempts) {
+				t.Fatalf("before: %v, want ErrTooManyAttempts", err)
+			}
+			if err := lift(m, t, u); err != nil {
+				t.Fatal(err)
+			}
+			m.Close()
+			if err := newServiceOn(t, st, nil).login("ada", password); err != nil {
+				t.Errorf("after a restart: %v", err)
+			}
+		})
+	}
+}
+
 // TestFullQueue: past three seconds of expected waiting the answer is
 // immediate, and costs nobody an attempt.
 func TestFullQueue(t *testing.T) {

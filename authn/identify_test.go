@@ -322,6 +322,36 @@ func TestIdentifyStaleFill(t *testing.T) {
 	}
 }
 
+// TestAFeedThatSaysOnlyThatSomethingChanged: then everything may have.
+func TestAFeedThatSaysOnlyThatSomethingChanged(t *testing.T) {
+	for name, end := range map[string]func(tx authn.Tx, u authn.User, sid string) error{
+		"session": func(tx authn.Tx, _ authn.User, sid string) error { return tx.DeleteSession(sid) },
+		"user": func(tx authn.Tx, u authn.User, _ string) error {
+			u.Active = false
+			return tx.PutUser(u)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spy := newSpy(t)
+			f := newService(t, onStore(spy))
+			u := f.newUser(t, "ada", "user")
+			in := f.signIn(t, "ada", authn.ModeToken)
+			for range 2 { // that everything is cached
+				if _, err := f.Identify(ctx, bearer(in.AccessToken)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			spy.vague.Store(true)
+			if err := f.Store.Update(ctx, func(tx authn.Tx) error { return end(tx, u, in.Session.ID) }); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Identify(ctx, bearer(in.AccessToken)); !errors.Is(err, authn.ErrTokenRevoked) {
+				t.Errorf("got %v, want %v", err, authn.ErrTokenRevoked)
+			}
+		})
+	}
+}
+
 // touchUser writes the user as it is, so that it is not in the cache.
 func touchUser(t *testing.T, f *fixture, id string) {
 	t.Helper()

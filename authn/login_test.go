@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -215,6 +216,21 @@ func TestChangedWhileHashing(t *testing.T) {
 			t.Errorf("ChangePassword: %v; it must not undo the change that overtook it", err)
 		}
 	})
+}
+
+// TestANetworkHasOneSpelling: limits and locks count by it.
+func TestANetworkHasOneSpelling(t *testing.T) {
+	for ip, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "::ffff:192.0.2.2": "192.0.2.2", "::ffff:192.0.2.1%eth0": "192.0.2.1",
+		"2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1%eth0": "2001:db8::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64",
+	} {
+		if got := (authn.Client{IP: netip.MustParseAddr(ip)}).Network(); got != want {
+			t.Errorf("%s: got %s, want %s", ip, got, want)
+		}
+	}
+	if got := (authn.Client{RequestID: "x"}).Network(); got != "unknown" {
+		t.Errorf("no address: got %s, want unknown", got)
+	}
 }
 
 // TestRehash: an old cost and a missing pepper are mended at the next sign-in,

@@ -337,6 +337,78 @@ func TestMailLimit(t *testing.T) {
 	m.wantMails(t, "reset_password "+adaMail)
 }
 
+// TestMovingIsNoWayToFloodAMailbox: anybody with an account can name anybody's
+// address as the one to move to.
+func TestMovingIsNoWayToFloodAMailbox(t *testing.T) {
+	m := newMailing(t, func(d *authn.Deps) { d.Config.Mail.Limit = authn.MailLimit{N: 3, Per: time.Hour} })
+	m.newUser(t, "eve")
+	id := m.identify(t, m.signIn(t, "eve", authn.ModeToken))
+	got := 0
+	for range 6 {
+		if err := m.ChangeEmail(ctx, id, password, "victim@example.com", here); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range m.arrived(t) {
+			if l.To == "victim@example.com" {
+				got++
+			}
+		}
+	}
+	if got != 3 {
+		t.Errorf("%d mails came, want 3", got)
+	}
+}
+
+// TestAnAddressNobodyProvedIsNotFlooded: whoever gives a stranger's address for
+// theirs can have it written to in many ways, and each has its limit.
+func TestAnAddressNobodyProvedIsNotFlooded(t *testing.T) {
+	const victim = "victim@example.com"
+	again := func(f func(m mailing, n int) error) func(m mailing) error {
+		return func(m mailing) error {
+			for n := range 6 {
+				if err := f(m, n); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	passwords := []authn.Secret{password, nextPassword}
+	for kind, did := range map[string]func(m mailing) error{
+		"verify_email": again(func(m mailing, _ int) error { return m.ResendVerification(ctx, victim, here) }), // after the one of the registration
+		"email_changed": again(func(m mailing, n int) error {
+			id := m.identify(t, m.signIn(t, "eve", authn.ModeToken))
+			return m.ChangeEmail(ctx, id, password, fmt.Sprintf("other%d@example.com", n), here)
+		}),
+		"password_changed": again(func(m mailing, n int) error {
+			in, err := m.Login(ctx, authn.LoginAttempt{Login: "eve", Password: passwords[n%2]}, here)
+			if err != nil {
+				return err
+			}
+			return m.ChangePassword(ctx, m.identify(t, in), passwords[n%2], passwords[(n+1)%2], here)
+		}),
+	} {
+		t.Run(kind, func(t *testing.T) {
+			m := newMailing(t, func(d *authn.Deps) { d.Config.Mail.Limit = authn.MailLimit{N: 3, Per: time.Hour} })
+			if _, err := m.Register(ctx, authn.Registration{Username: "eve", Email: victim, Password: password}, here); err != nil {
+				t.Fatal(err)
+			}
+			if err := did(m); err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			for _, l := range m.arrived(t) {
+				if l.To == victim && string(l.Kind) == kind {
+					got++
+				}
+			}
+			if got != 3 {
+				t.Errorf("%d mails came, want 3", got)
+			}
+		})
+	}
+}
+
 // TestMailLimitStarvesNobody: what comes to nothing does not count, nor what is
 // of another kind; and a mail that is too many leaves the link before it good.
 func TestMailLimitStarvesNobody(t *testing.T) {

@@ -375,6 +375,9 @@ func TestCookieIdlesOut(t *testing.T) {
 		if _, err := f.Identify(ctx, cookies(in2.Cookie)); !errors.Is(err, authn.ErrNotSignedIn) {
 			t.Errorf("got %v, want %v", err, authn.ErrNotSignedIn)
 		}
+		if _, err := f.Identify(ctx, cookies(in.Cookie)); !errors.Is(err, authn.ErrNotSignedIn) {
+			t.Errorf("used once since, and then no more: got %v, want %v", err, authn.ErrNotSignedIn)
+		}
 	}
 }
 

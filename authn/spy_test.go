@@ -24,6 +24,8 @@ type spyStore struct {
 	mu   sync.Mutex
 	held *hold
 
+	vague atomic.Bool // of any change the feed says only that there was one
+
 	cut   chan struct{} // closed: the feed in progress fails
 	block chan struct{} // while not nil, no feed comes up until it is closed
 }
@@ -84,7 +86,13 @@ func (s *spyStore) Watch(ctx context.Context, ready func(), fn func(authn.Change
 		case <-ctx.Done():
 		}
 	}()
-	if err := s.Store.Watch(ctx, ready, fn); err != nil {
+	tell := func(c authn.Change) {
+		if s.vague.Load() {
+			c = authn.Change{All: true}
+		}
+		fn(c)
+	}
+	if err := s.Store.Watch(ctx, ready, tell); err != nil {
 		return err
 	}
 	if errors.Is(context.Cause(ctx), errFeed) {

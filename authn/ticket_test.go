@@ -3,10 +3,12 @@ package authn_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -198,6 +200,13 @@ func TestWhatVoidsATicket(t *testing.T) {
 		{"another address", func(m mailing, _ *testing.T, u authn.User) error {
 			return second(m.UpdateUser(ctx, u.ID, authn.UserChange{Email: ptr("ada@other.example"), EmailVerified: ptr(true)}, cli))
 		}, all},
+		{"a move to another address", func(m mailing, t *testing.T, u authn.User) error {
+			id := m.identify(t, m.signIn(t, "ada", authn.ModeToken))
+			if err := m.ChangeEmail(ctx, id, password, "ada@other.example", here); err != nil {
+				return err
+			}
+			return useVerify(m, m.newest(t, "verify_change", "ada@other.example"))
+		}, all},
 		{"deletion", func(m mailing, _ *testing.T, u authn.User) error { return m.DeleteUser(ctx, u.ID, cli) }, all},
 		{"a change of name", func(m mailing, _ *testing.T, u authn.User) error {
 			return second(m.UpdateUser(ctx, u.ID, authn.UserChange{Name: ptr("Ada")}, cli))
@@ -220,11 +229,71 @@ func TestWhatVoidsATicket(t *testing.T) {
 						want = authn.ErrTicketInvalid
 					}
 				}
+				if m.rests(t, u.ID, token) != (want == nil) {
+					t.Errorf("the ticket rests in the store: %v, want %v", want != nil, want == nil)
+				}
 				if err := k.use(m, token); !errors.Is(err, want) {
 					t.Errorf("the link afterwards: %v, want %v", err, want)
 				}
 			})
 		}
+	}
+}
+
+// rests reports whether the store still holds the ticket that a token opens.
+func (m mailing) rests(t testing.TB, user string, token authn.Secret) (there bool) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(token.Reveal()))
+	err := m.Store.View(ctx, func(tx authn.Tx) error {
+		held, err := tx.TicketsOf(user)
+		for _, k := range held {
+			there = there || slices.ContainsFunc(k.Hashes, func(h []byte) bool { return bytes.Equal(h, sum[:]) })
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return there
+}
+
+// TestMovingWithoutMailVoidsTickets: links of a time when there was mail went to
+// the address the account has left.
+func TestMovingWithoutMailVoidsTickets(t *testing.T) {
+	st := newStore(t)
+	m := newMailingOn(t, st, nil)
+	u := m.newUser(t, "ada")
+	if err := m.ForgotPassword(ctx, adaMail, here); err != nil {
+		t.Fatal(err)
+	}
+	token := m.newest(t, "reset_password", adaMail)
+	m.Close()
+	f := newServiceOn(t, st, nil)
+	id := f.identify(t, f.signIn(t, "ada", authn.ModeToken))
+	if err := f.ChangeEmail(ctx, id, password, "ada@other.example", here); err != nil {
+		t.Fatal(err)
+	}
+	if (mailing{fixture: f}).rests(t, u.ID, token) {
+		t.Error("the link to a new password, sent to the address before, rests in the store")
+	}
+}
+
+// TestALateResetEndsOnTime: a link to a new password is good for an hour from
+// when it was asked for, however late its mail could be sent.
+func TestALateResetEndsOnTime(t *testing.T) {
+	m := newMailing(t, nil)
+	u := m.newUser(t, "ada")
+	if err := m.AdminResetPassword(ctx, u.ID, cli); err != nil {
+		t.Fatal(err)
+	}
+	m.box.answer(errors.New("try again"))
+	m.arrived(t)
+	m.advance(50 * time.Minute)
+	m.box.answer(nil)
+	token := m.newest(t, "reset_password", adaMail)
+	m.set(start.Add(time.Hour))
+	if err := useReset(m, token); !errors.Is(err, authn.ErrTicketInvalid) {
+		t.Errorf("an hour after it was asked for: %v, want ErrTicketInvalid", err)
 	}
 }
 

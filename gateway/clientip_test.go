@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -134,6 +135,25 @@ func TestForwardedHeadersOfStrangers(t *testing.T) {
 	}
 	if ip := g.requestLine(a.Header.Get("X-Request-Id"))["client_ip"]; ip != "203.0.113.9" {
 		t.Errorf("client_ip in the log is %v, want 203.0.113.9", ip)
+	}
+}
+
+// A trusted proxy hands on what it was sent: what is no host is not said to the
+// backend, which may write it into its pages.
+func TestForwardedHostIsAHost(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, func(c *Config) {
+		behind(up.url(), to("/**", anybody))(c)
+		c.Server.TrustedProxies = []string{"127.0.0.0/8"}
+	})
+	for host, want := range map[string]string{
+		"app.example": "app.example", "app.example:8080": "app.example:8080", "[::1]:80": "[::1]:80", "a.example, b.example": "a.example",
+		"": g.addr, `"><script>`: g.addr, "a.example/x": g.addr, "user@a.example": g.addr, "a b": g.addr, "a\tb": g.addr, "caf\xc3\xa9": g.addr, strings.Repeat("a", 256): g.addr,
+	} {
+		rawGet(t, g.addr, "/x", "X-Forwarded-Host: "+host)
+		if got := up.last(t).fields("X-Forwarded-Host"); !slices.Equal(got, []string{want}) {
+			t.Errorf("%q: the backend was told %q, want %q", host, got, want)
+		}
 	}
 }
 

@@ -52,6 +52,18 @@ func TestPlainHTTPUnderHTTPS(t *testing.T) {
 	}
 }
 
+// What is no path stands in no address: behind our host it would be the rest of
+// another one.
+func TestWhatIsNoPathIsRedirectedToTheRoot(t *testing.T) {
+	g := newGateway(t, behindTLS)
+	for _, target := range []string{"x:@evil.example/", "x:.evil.example/", "http://evil.example?x", "http://evil.example"} {
+		res, _ := rawGet(t, g.addr, target)
+		if got, want := res.Header.Get("Location"), "https://app.example.com:8443/"; res.StatusCode != 308 || got != want {
+			t.Errorf("%s: got %d to %q, want 308 to %q", target, res.StatusCode, got, want)
+		}
+	}
+}
+
 func TestForwardedProtoOfStrangerIsNotBelieved(t *testing.T) {
 	g := newGateway(t, func(c *Config) { behindTLS(c); c.Server.TrustedProxies = nil })
 	if a := g.get("/public/x", "X-Forwarded-Proto: https"); a.Status != 308 {

@@ -194,8 +194,8 @@ func TestTLSListener(t *testing.T) {
 	if name, proto := handshake(t, g.public); name != "first.example" || proto != "h2" {
 		t.Errorf("got the certificate of %s and %s, want first.example and h2", name, proto)
 	}
-	if _, err := tls.Dial("tcp", g.public, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil {
-		t.Error("TLS 1.1 is accepted")
+	if _, err := tls.Dial("tcp", g.public, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil || !strings.Contains(err.Error(), "remote error") {
+		t.Errorf("TLS 1.1: got %v, want the gateway to refuse it", err)
 	}
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}, Timeout: patience}
 	defer client.CloseIdleConnections()
