@@ -241,3 +241,23 @@ func TestTheShortWayToALineIsNoOtherLine(t *testing.T) {
 		t.Errorf("only %d of %d went the short way", short, len(texts))
 	}
 }
+
+// TestTheLineHasNoSecretOfATarget: an absolute one can hold a password, and any a
+// query; a user agent can hold a book.
+func TestTheLineHasNoSecretOfATarget(t *testing.T) {
+	g := newGateway(t, nil)
+	for _, target := range []string{"http://ann:hunter2@app.test/x?token=hunter2", "http://app.test?token=hunter2", "x:hunter2@app.test/?token=hunter2", "/x?token=hunter2", "//ann:x@app.test/y?hunter2"} {
+		res, _ := rawGet(t, g.addr, target, "User-Agent: "+strings.Repeat("a", 5000))
+		id := res.Header.Get("X-Request-Id")
+		if id == "" {
+			continue // refused before it came to us, and no line was written
+		}
+		line := g.requestLine(id)
+		if text := fmt.Sprint(line); strings.Contains(text, "hunter2") {
+			t.Errorf("%s: the line is %v", target, line)
+		}
+		if n := len(line["user_agent"].(string)); n != maxLoggedAgent {
+			t.Errorf("the line holds %d bytes of the user agent, want %d", n, maxLoggedAgent)
+		}
+	}
+}

@@ -56,6 +56,26 @@ func TestStalledBodyEnds(t *testing.T) {
 	}
 }
 
+// A body of ours that comes byte by byte keeps every deadline but that of all of
+// it.
+func TestADrippingBodyOfOursEnds(t *testing.T) {
+	g := newGateway(t, hurried(""))
+	conn := dial(t, g.addr)
+	fmt.Fprintf(conn, "POST /auth/login HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n", g.addr)
+	go func() {
+		drip := time.NewTicker(5 * time.Millisecond)
+		defer drip.Stop()
+		for range drip.C {
+			if _, err := conn.Write([]byte(" ")); err != nil {
+				return
+			}
+		}
+	}()
+	if got := awaitClose(t, conn); !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+		t.Errorf("got %q, want a 400 and the end", got)
+	}
+}
+
 func TestStalledBodyNobodyWantsEnds(t *testing.T) {
 	g := newGateway(t, hurried(""))
 	conn := dial(t, g.addr)

@@ -536,6 +536,24 @@ func TestADrippingUploadEndsWithItsSession(t *testing.T) {
 	}
 }
 
+// An upload that ends with its session says why: the backend has answered nothing
+// yet.
+func TestAnUploadThatIsEndedSaysWhy(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", signedin)))
+	p := g.person(t, "ann", "user")
+	c := dialRaw(t, g.addr)
+	c.send(t, "POST /x HTTP/1.1\r\nHost: "+g.addr+"\r\n"+p.bearer+"\r\nContent-Length: 10\r\n\r\nhello")
+	g.eventually("the upload to begin", func() bool { return len(up.requests()) == 1 })
+	if err := g.Authn.LogoutAll(context.Background(), identityOf(p, p.mobile), authn.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	res := c.answer(t, "POST") // though not all is sent
+	if got := res.Header.Get("Doorward"); res.StatusCode != 401 || got != "TOKEN_REVOKED" {
+		t.Errorf("got %d %q, want 401 TOKEN_REVOKED", res.StatusCode, got)
+	}
+}
+
 // Whoever ends an upload may not have come to it yet when the answer does: the
 // answer is judged all the same.
 func TestTheAnswerToAnUploadIsJudgedWhenItComes(t *testing.T) {
