@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -514,6 +515,20 @@ func TestFollow(t *testing.T) {
 	}
 	if len(stopped) != 0 {
 		t.Error("called after stop")
+	}
+}
+
+// TestWhoStoppedFollowingIsForgotten: streams come and go by the thousand.
+func TestWhoStoppedFollowingIsForgotten(t *testing.T) {
+	f := newService(t, nil)
+	for n := range 100 {
+		id := strconv.Itoa(n)
+		stop := f.Follow(authn.Identity{User: authn.User{ID: "u" + id}, Session: "s" + id}, func() {})
+		defer f.Follow(authn.Identity{User: authn.User{ID: "u" + id}, Session: "s"}, func() {})()
+		stop()
+	}
+	if got := f.Following(); got != 101 { // each user's other session, and that
+		t.Errorf("%d are told of changes, want 101", got)
 	}
 }
 

@@ -206,6 +206,15 @@ func TestChangedWhileHashing(t *testing.T) {
 			}
 		})
 	}
+	t.Run("name becomes somebody's username", func(t *testing.T) {
+		f := newService(t, nil)
+		bob := f.newUser(t, "bob")
+		f.onHash(sync.OnceFunc(func() { f.put(t, bob, func(u *authn.User) { u.Username = "grace" }) }))
+		_, err := f.Register(ctx, authn.Registration{Username: "eve", Name: "Grace", Password: password}, here)
+		if codes(err) != "name taken" {
+			t.Errorf("Register: %v, want the name taken", err)
+		}
+	})
 	t.Run("change of password overtaken", func(t *testing.T) {
 		f := newService(t, nil)
 		u := f.newUser(t, "ada")

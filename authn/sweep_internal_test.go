@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"strconv"
 	"testing"
 	"time"
 )
@@ -23,5 +24,19 @@ func TestNextBatch(t *testing.T) {
 				t.Errorf("got %d, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestMarksAreBounded: of sessions past the bound nothing is noted, and those
+// noted before still move on.
+func TestMarksAreBounded(t *testing.T) {
+	var m marks
+	now := time.Now()
+	for n := range maxMarks + 100 {
+		m.add(strconv.Itoa(n), now)
+	}
+	m.add("0", now.Add(time.Minute))
+	if at, _ := m.last("0"); len(m.at) != maxMarks || !at.Equal(now.Add(time.Minute)) {
+		t.Errorf("%d marks, and the first is of %v; want %d and a minute later", len(m.at), at.Sub(now), maxMarks)
 	}
 }
