@@ -467,7 +467,7 @@ func TestTheOracleSees(t *testing.T) {
 	for _, target := range []string{
 		"/admin", "/Admin/x", "/%61dmin", "/public/../admin", "/public/..%2fadmin", "/public%252f..%252fadmin", "/public/..;/admin", "/;/admin", "//admin",
 		"//evil/admin", "/admin%20", "/admin./x", "/admin%3f/public", "/admin%23x", "/%5cadmin", "/public%5c..%5cadmin", "/%ef%bc%8fadmin", "/%ef%bd%81dmin",
-		"/adm%c4%b1n", "/ad%e2%80%8bmin", "/public/%e2%80%a5/admin", "/admin/%2e%2e/public", "/x/%00", "/x/%c0%ae", "/public/%2e%2e%20/admin", "x:admin", "/a\\b",
+		"/adm%c4%b1n", "/ad%e2%80%8bmin", "/public/%e2%80%a5/admin", "/admin/%2e%2e/public", "/admin/b/%2e%2e/../x", "//x%61dmin/y", "/public/..%e2%88%95admin", "/public/..%c2%a5admin", "/public/%d9%aa2e%d9%aa2e/admin", "/x/%00", "/x/%c0%ae", "/public/%2e%2e%20/admin", "x:admin", "/a\\b",
 	} {
 		if judgeTarget(laws["open"], "app.test", "GET", target, "user") == "" {
 			t.Errorf("%s: nothing wrong with it", target)

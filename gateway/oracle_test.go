@@ -39,12 +39,17 @@ var readers = []func(string) string{
 	func(p string) string { return ntfsStream.ReplaceAllString(p, "") },
 	func(p string) string { return rooted(marker.ReplaceAllString(p, "")) },
 	func(p string) string { return script.ReplaceAllString(p, "/") },
+	func(p string) string { return rooted(nameOfPath.ReplaceAllString(p, "")) },
+	func(p string) string { return bestFit.Replace(p) },
+	func(p string) string { return lastParam.ReplaceAllString(p, "") },
 }
 
 var (
 	escapes    = regexp.MustCompile(`%[0-9A-Fa-f][0-9A-Fa-f]`)
 	slashRun   = regexp.MustCompile(`//+`)
 	hostOfPath = regexp.MustCompile(`^//+[^/]*`)
+	nameOfPath = regexp.MustCompile(`^//[0-9A-Za-z._+-]+`) // where Node's url.parse ends a host
+	lastParam  = regexp.MustCompile(`;[^/]*$`)
 	param      = regexp.MustCompile(`;[^/]*`)
 	ntfsStream = regexp.MustCompile(`:[^/]*`)
 	marker     = regexp.MustCompile(`/\([A-Za-z]\([^/()]*\)\)`)
@@ -53,6 +58,9 @@ var (
 	tailSpace  = regexp.MustCompile(`[\s\p{Z}]+$`)
 	tailDots   = regexp.MustCompile(`[.\s\p{Z}]+$`)
 )
+
+// bestFit is what code pages of Windows make of a character.
+var bestFit = strings.NewReplacer("\u2044", "/", "\u2215", "/", "\u2216", `\`, "\u20e5", `\`, "\u00a5", `\`, "\u20a9", `\`, "\u066a", "%")
 
 func unhexed(e string) string {
 	var b byte
