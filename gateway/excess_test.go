@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -29,6 +32,20 @@ func TestExcessIsAnsweredAndHarmsNobody(t *testing.T) {
 			t.Errorf("beside %s: got %d %s, want 200", c.name, a.Status, a.Body)
 		}
 	}
+	for name, c := range map[string]struct{ body, kind, encoding string }{
+		"a bomb":                 {bomb32(t), "application/json", "gzip"},
+		"a bomb of a form":       {bomb32(t), "application/x-www-form-urlencoded", "gzip"},
+		"30,000 fields":          {strings.Repeat("a&", 30_000), "application/x-www-form-urlencoded", ""},
+		"12,000 different ones":  {fields(12_000), "application/x-www-form-urlencoded", ""},
+		"a hundred thousand":     {fields(100_000), "application/x-www-form-urlencoded", ""},
+		"parts without an end":   {strings.Repeat("--x\r\n\r\n", 6000), "multipart/form-data; boundary=x", ""},
+		"one field as it can be": {"login=" + strings.Repeat("x", 64<<10-6), "application/x-www-form-urlencoded", ""},
+	} {
+		a := g.do("POST", "/auth/login", c.body, "Content-Type: "+c.kind, "Content-Encoding: "+c.encoding)
+		if a.Status != 400 && a.Status != 413 && a.Status != 415 || len(a.Body) > 80<<10 {
+			t.Errorf("%s: got %d and %d bytes, want a short refusal", name, a.Status, len(a.Body))
+		}
+	}
 	reached := len(up.requests())
 	for name, line := range map[string]string{
 		"5000 cookies":         "Cookie: " + strings.Repeat("a=b; ", 5000) + "c=d",
@@ -51,6 +68,28 @@ func TestExcessIsAnsweredAndHarmsNobody(t *testing.T) {
 	if got := len(up.requests()); got != reached {
 		t.Errorf("%d requests of nobody reached the backend", got-reached)
 	}
+}
+
+// bomb32 is 32 kB that would be 32 MB.
+func bomb32(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write([]byte(`{"login":"`))
+	w.Write(make([]byte, 32<<20))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// fields is a form of so many.
+func fields(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strconv.Itoa(i) + "&")
+	}
+	return b.String()
 }
 
 // TestAnEndlessHeaderOfABackendIsCut: the answer's header is bounded, and the
