@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestExcessIsAnsweredAndHarmsNobody: too much of anything is refused before it
@@ -95,13 +96,13 @@ func fields(n int) string {
 // TestAnEndlessHeaderOfABackendIsCut: the answer's header is bounded, and the
 // connection that carries it is given up.
 func TestAnEndlessHeaderOfABackendIsCut(t *testing.T) {
-	cut := make(chan struct{})
+	cut := make(chan struct{}, 2)
 	up := newScriptedRecorder(t, func(_ int, got recorded, conn net.Conn) {
 		if !strings.Contains(got.line(), "/endless") {
 			io.WriteString(conn, plainAnswer)
 			return
 		}
-		defer close(cut)
+		defer func() { cut <- struct{}{} }()
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
 		line := "X-More: " + strings.Repeat("x", 8000) + "\r\n"
 		for range 1 << 15 { // 256 MiB, unless somebody hangs up
@@ -112,11 +113,25 @@ func TestAnEndlessHeaderOfABackendIsCut(t *testing.T) {
 		t.Error("the gateway took a quarter of a gigabyte of header")
 	})
 	g := newGateway(t, behind(up.url(), to("/**", anybody)))
-	if a := g.get("/endless"); a.Status != 502 {
-		t.Errorf("got %d %s, want 502", a.Status, a.code())
+	for _, method := range []string{"GET", "POST"} { // which go different ways
+		if a := g.do(method, "/endless", ""); a.Status != 502 {
+			t.Errorf("%s: got %d %s, want 502", method, a.Status, a.code())
+		}
+		<-cut
 	}
-	<-cut
 	if a := g.get("/x"); a.Status != 200 {
 		t.Errorf("afterwards: got %d, want 200", a.Status)
+	}
+}
+
+// TestABackendThatHangsIsGivenUp, whichever way a request goes.
+func TestABackendThatHangsIsGivenUp(t *testing.T) {
+	up := newScriptedRecorder(t, func(_ int, _ recorded, conn net.Conn) { io.Copy(io.Discard, conn) })
+	g := newGateway(t, func(c *Config) {
+		behind(up.url(), to("/**", anybody))(c)
+		c.Upstreams[0].Timeouts.Response = 100 * time.Millisecond
+	})
+	for _, method := range []string{"GET", "POST"} {
+		wantProblem(t, g.do(method, "/x", ""), 504, "UPSTREAM_TIMEOUT")
 	}
 }

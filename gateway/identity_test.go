@@ -284,3 +284,28 @@ func TestStrippingCostsNoMemory(t *testing.T) {
 		t.Errorf("got %v allocations, want none", got)
 	}
 }
+
+// TestNobodySaysWhoTheyAreOrHowTheyCame walks what gateways, clouds and
+// frameworks were found to trust, written out here once more: what is left off
+// the lists of the gateway would pass.
+func TestNobodySaysWhoTheyAreOrHowTheyCame(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	for _, name := range strings.Fields(`
+		X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Protocol X-Forwarded-Port X-Forwarded-Prefix X-Forwarded-Server X-Forwarded-By X-Forwarded-Scheme
+		X-Forwarded-Ssl X-Forwarded-Tls-Client-Cert X-Forwarded-Client-Cert X-Forwarded Forwarded Forwarded-For Forwarded-Proto X-Real-Ip X-Client-Ip Client-Ip True-Client-Ip
+		X-True-Client-Ip Cf-Connecting-Ip Cf-Connecting-Ipv6 Fastly-Client-Ip X-Cluster-Client-Ip X-Originating-Ip X-Proxyuser-Ip X-Envoy-External-Address X-Scheme X-Url-Scheme
+		Front-End-Https X-Original-Url X-Original-Uri X-Rewrite-Url X-Forwarded-Uri X-Forwarded-Method X-Http-Method X-Http-Method-Override X-Method-Override X-Http-Host-Override
+		X-Http-Path-Override X-Host Script-Name Path-Info Request-Uri X-Waws-Unencoded-Url Remote-User Remote-Groups X-Remote-User X-Remote-Extra-Scopes X-Webauth-User
+		X-Goog-Iap-Jwt-Assertion X-Goog-Authenticated-User-Email X-Ms-Client-Principal X-Ms-Client-Principal-Name X-Amzn-Oidc-Identity X-Amzn-Oidc-Data X-Appengine-User-Email
+		X-User X-User-Id X-User-Email X-Username X-Userinfo X-Email X-Auth-User X-Auth-Email X-Auth-Roles X-Authenticated-User X-Authenticated-Userid X-Authentik-Username
+		Cf-Access-Authenticated-User-Email Oidc-Claim-Sub Oidc-Access-Token X-Oidc-User Tailscale-User-Login Impersonate-User Impersonate-Group X-Consumer-Username X-Consumer-Id
+		X-Credential-Identifier X-Pomerium-Claim-Email X-Pomerium-Jwt-Assertion X-Vouch-User X-Token-Subject X-Client-Verify X-Client-Dn Ssl-Client-Verify Ssl-Client-S-Dn
+		X-Ssl-Client-Cert X-Arr-Clientcert X-Arr-Ssl Client-Cert X-Client-Cert X-Tls-Client-Cert X-Accel-Redirect X-Sendfile X-Lighttpd-Send-File X-Middleware-Subrequest
+		X-Envoy-Original-Path Wl-Proxy-Client-Ip Wl-Proxy-Ssl Proxy`) {
+		rawGet(t, g.addr, "/x", name+": forged")
+		if head := up.last(t).head; strings.Contains(head, "forged") {
+			t.Errorf("%s reached the backend:\n%s", name, head)
+		}
+	}
+}
