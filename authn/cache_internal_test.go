@@ -87,3 +87,28 @@ func TestMarks(t *testing.T) {
 		t.Error("a mark of a cache that was shut holds")
 	}
 }
+
+// TestDropForgetsBothGenerations: what has not been used for a while is dropped
+// like what just was.
+func TestDropForgetsBothGenerations(t *testing.T) {
+	c := newCache[int, string]()
+	c.open()
+	fill := func(key int) {
+		_, m, _ := c.get(key)
+		c.fill(key, "held", m)
+	}
+	fill(0)
+	for key, n := 1, 0; n < shardEntries; key++ {
+		if c.shard(key) == c.shard(0) {
+			fill(key)
+			n++
+		}
+	}
+	if h := c.shard(0); h.old[0] != "held" {
+		t.Fatal("the first is not in the old generation")
+	}
+	c.drop(0)
+	if v, _, ok := c.get(0); ok {
+		t.Errorf("got %q, want nothing", v)
+	}
+}

@@ -177,3 +177,20 @@ func codes(e *InputError) string {
 	}
 	return strings.Join(all, " ")
 }
+
+// TestNamesThatOnlyLookLikeAName: an address or a reserved word in full-width
+// letters is one.
+func TestNamesThatOnlyLookLikeAName(t *testing.T) {
+	c := Default().Accounts
+	for name, want := range map[string]string{"ada＠example.com": "format", "ａｄｍｉｎ": "reserved", "Ⓡoot": "reserved", "Ada": ""} {
+		var e InputError
+		c.checkOwnName(&e, name)
+		got := ""
+		if len(e.Fields) > 0 {
+			got = e.Fields[0].Code
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
