@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -155,11 +154,11 @@ func (u *upstream) close() {
 
 // RoundTrip calls the backend, once as far as the backend can tell. A connection
 // from the pool that the backend has closed, or may still have something to say
-// on, is found out before anything is written, and another is taken. Once a byte of a request is out, the backend may
-// have acted on it, whatever became of the body: then it is not repeated, unless
-// it is of a kind that may be (RFC 9110, section 9.2.2), which the transport
-// knows. A client's Idempotency-Key makes it none: what the backend makes of that
-// is its own affair.
+// on, is found out before anything is written, and another is taken. Once a byte
+// of a request is out, the backend may have acted on it, whatever became of the
+// body: then it is not repeated, unless it is of a kind that may be (RFC 9110,
+// section 9.2.2), which the transport knows. A client's Idempotency-Key makes it
+// none: what the backend makes of that is its own affair.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	hideKeys(r.Header)
 	body := &replayBody{src: r.Body}
@@ -170,13 +169,16 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 			try.GetBody, try.Body = body.again, body.view()
 		}
 		res, err := u.transport.RoundTrip(try)
-		if err == nil && used.answered(res) {
-			return res, nil
+		if err == nil {
+			if used.answered(res) {
+				return res, nil
+			}
+			err = errNotSilent
 		}
 		if end := body.failed(); end != nil {
 			return nil, &bodyError{end}
 		}
-		if _, spent := body.again(); spent != nil || tries == maxTries || !used.untouched() || r.Context().Err() != nil || isTimeout(err) {
+		if body.spent() || tries == maxTries || !used.untouched() || r.Context().Err() != nil || isTimeout(err) {
 			return nil, err
 		}
 	}
@@ -274,87 +276,6 @@ func innermost(conn net.Conn) net.Conn {
 	}
 	return conn
 }
-
-// replayBody is a request body that can be sent again as long as no more than
-// its first few bytes were taken: those are kept. The transport waits for its
-// writer before it reports an error, so no two attempts read at once.
-type replayBody struct {
-	src  io.Reader
-	mu   sync.Mutex
-	kept []byte
-	n    int64 // bytes taken from src
-	err  error // how src ended
-}
-
-// bodyError is a request body that broke off: the client's doing, not the
-// backend's.
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return "read the request's body: " + e.err.Error() }
-func (e *bodyError) Unwrap() error { return e.err }
-
-// failed is how reading the body went wrong, if it did.
-func (b *replayBody) failed() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == io.EOF {
-		return nil
-	}
-	return b.err
-}
-
-// errBodySent says that the body cannot be sent once more.
-var errBodySent = errors.New("the connection broke after part of the body was sent")
-
-// again is the body from its start: http.Request.GetBody, which the transport
-// asks when it wrote nothing at all.
-func (b *replayBody) again() (io.ReadCloser, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.n > int64(len(b.kept)) {
-		return nil, errBodySent
-	}
-	return b.view(), nil
-}
-
-func (b *replayBody) view() io.ReadCloser { return &replayView{body: b} }
-
-// replayView is one attempt's reading of the body.
-type replayView struct {
-	body *replayBody
-	at   int
-}
-
-func (v *replayView) Read(p []byte) (int, error) {
-	b := v.body
-	b.mu.Lock()
-	if v.at < len(b.kept) {
-		n := copy(p, b.kept[v.at:])
-		v.at += n
-		b.mu.Unlock()
-		return n, nil
-	}
-	if room := transportBuffer - len(b.kept); b.n < transportBuffer && room < len(p) {
-		p = p[:room] // one read of more than that, and nothing could be kept
-	}
-	err := b.err
-	b.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	n, err := b.src.Read(p)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.n == int64(len(b.kept)) && len(b.kept)+n <= transportBuffer {
-		b.kept = append(b.kept, p[:n]...)
-		v.at = len(b.kept)
-	}
-	b.n, b.err = b.n+int64(n), err
-	return n, err
-}
-
-// Close leaves the body open for the next attempt; the proxy closes it.
-func (v *replayView) Close() error { return nil }
 
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }

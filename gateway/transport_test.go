@@ -223,66 +223,6 @@ type zeroes struct{}
 
 func (zeroes) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestReplayBody(t *testing.T) {
-	long := strings.Repeat("x", 3*transportBuffer)
-	tests := []struct {
-		name  string
-		body  string
-		take  int // bytes the first attempt takes
-		again bool
-	}{
-		{"nothing taken", long, 0, true},
-		{"a little taken", "hello", 3, true},
-		{"all of a little", "hello", 5, true},
-		{"more than is kept", long, 2 * transportBuffer, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			b := &replayBody{src: strings.NewReader(tt.body)}
-			if _, err := io.ReadFull(b.view(), make([]byte, tt.take)); err != nil {
-				t.Fatal(err)
-			}
-			next, err := b.again()
-			if tt.again != (err == nil) {
-				t.Fatalf("again: got %v, want possible: %v", err, tt.again)
-			}
-			if err != nil {
-				return
-			}
-			if got, err := io.ReadAll(next); err != nil || string(got) != tt.body {
-				t.Errorf("got %d bytes, %v; want the whole body", len(got), err)
-			}
-		})
-	}
-}
-
-// The transport reads a body of unknown length in pieces longer than what is kept,
-// and the first one before it notices that its connection is closed.
-func TestTheFirstPieceOfABodyCanBeSentAgain(t *testing.T) {
-	b := &replayBody{src: strings.NewReader(strings.Repeat("x", 3*transportBuffer))}
-	if n, err := b.view().Read(make([]byte, 2*transportBuffer)); n != transportBuffer || err != nil {
-		t.Fatalf("got %d bytes and %v, want %d", n, err, transportBuffer)
-	}
-	next, err := b.again()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := io.ReadAll(next); len(got) != 3*transportBuffer || err != nil {
-		t.Errorf("got %d bytes, %v; want the whole body", len(got), err)
-	}
-}
-
-func TestABodyThatBreaksOffIsTheClientsDoing(t *testing.T) {
-	b := &replayBody{src: io.MultiReader(strings.NewReader("x"), &failing{errors.New("broken")})}
-	if _, err := io.ReadAll(b.view()); err == nil || b.failed() == nil {
-		t.Errorf("got %v, %v; want the error kept", err, b.failed())
-	}
-}
-
-type failing struct{ err error }
-
-func (f *failing) Read([]byte) (int, error) { return 0, f.err }
-
 func TestTLSUpstreamIsVerified(t *testing.T) {
 	up := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
 	defer up.Close()
