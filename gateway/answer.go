@@ -110,10 +110,12 @@ func withoutHopByHop(h http.Header) {
 			h.Del(strings.Trim(name, " \t"))
 		}
 	}
-	for _, name := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+	for _, name := range hopByHop {
 		delete(h, name)
 	}
 }
+
+var hopByHop = [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 // Write sends a chunk, which the client must take within the rolling deadline.
 func (w *answer) Write(p []byte) (int, error) {

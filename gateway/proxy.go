@@ -313,15 +313,22 @@ func (p *passage) follow(res *http.Response) error {
 	return p.s.streams.begin(st)
 }
 
-// withoutOurTrailers drops what only we say from an answer's trailers, which the
-// proxy has put beside the header: that is out already.
+// withoutOurTrailers drops from an answer's trailers, which the proxy has put
+// beside the header, what only we say and what no trailer may: the header is out
+// already.
 func withoutOurTrailers(w *answer) {
 	if !w.began || w.hijacked {
 		return
 	}
-	for _, key := range [...]string{"Set-Cookie", "Doorward", "X-Request-Id"} {
+	drop := func(key string) {
 		delete(w.Header(), key)
 		delete(w.Header(), http.TrailerPrefix+key)
+	}
+	for _, key := range [...]string{"Set-Cookie", "Doorward", "X-Request-Id"} {
+		drop(key)
+	}
+	for _, key := range hopByHop {
+		drop(key)
 	}
 }
 

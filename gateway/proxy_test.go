@@ -475,6 +475,23 @@ func TestHintsSayNothingOfTheBackendsConnection(t *testing.T) {
 	}
 }
 
+// The same behind the body, where HTTP/2 clients give up what they have read.
+func TestTrailersSayNothingOfTheBackendsConnection(t *testing.T) {
+	for _, announced := range []string{"", "Trailer: X-Sum, Upgrade, Keep-Alive, Connection\r\n"} {
+		up := newRecorder(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\n"+
+			"X-Sum: 42\r\nUpgrade: h2c\r\nKeep-Alive: timeout=5\r\nConnection: zz\r\nProxy-Connection: zz\r\n\r\n")
+		g := newGateway(t, behind(up.url(), to("/**", anybody)))
+		for _, method := range []string{"GET", "POST"} { // the short way and the long
+			c := dialRaw(t, g.addr)
+			c.send(t, method+" /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			got, _ := io.ReadAll(c.in)
+			if _, trailers, _ := strings.Cut(string(got), "\r\n0\r\n"); trailers != "X-Sum: 42\r\n\r\n" {
+				t.Errorf("%s: got %q, want X-Sum alone behind the body", method, got)
+			}
+		}
+	}
+}
+
 // A client of HTTP/2 that leaves while hints are on their way must not find the
 // proxy and net/http at one map: where the runtime notices, it ends the process.
 // The race detector sees what is left of it here.
