@@ -55,6 +55,9 @@ func naiveReadings(target string) (set map[string]bool, primary string, ok bool)
 // naiveClosure is the closure written as recursion over a set.
 func naiveClosure(target string, programs bool) (set map[string]bool, primary string, ok bool) {
 	raw, query, _ := strings.Cut(target, "?")
+	if strings.HasPrefix(raw, "//") && strings.Contains(raw, "|") {
+		return nil, "", false // cannot be forwarded byte for byte
+	}
 	if !rawPath.MatchString(raw) || !rawQuery.MatchString(query) || len(raw) > 8192 {
 		return nil, "", false
 	}

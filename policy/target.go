@@ -66,8 +66,9 @@ func scan(target string) (string, form) {
 			f.plain = false
 		case otherByte:
 			f.plain = false
+			f.malformed = f.malformed || c == '|' && target[1] == '/' // which goes out by net/url, and that encodes it
 		case questionByte:
-			f.malformed = badQuery(target[i:])
+			f.malformed = f.malformed || badQuery(target[i:])
 			return sized(target[:i], f, prev)
 		default:
 			return "", form{malformed: true}
