@@ -76,6 +76,7 @@ func TestProblems(t *testing.T) {
 		{"placeholder", []Rule{open("/users/{id}")}, "path", "write * for any one segment"},
 		{"placeholder of Express", []Rule{open("/users/:id/keys")}, "path", "write * for any one segment"},
 		{"placeholder of Flask", []Rule{open("/users/<int>")}, "path", "write * for any one segment"},
+		{"placeholder of Next", []Rule{open("/users/[id]")}, "path", "write * for any one segment"},
 		{"expression for all below", []Rule{open("/admin/.+")}, "path", "no expressions"},
 		{"expression with an end", []Rule{open("/admin$")}, "path", "no expressions"},
 		{"expression with a class", []Rule{open("/users/[^/]+/keys")}, "path", "no expressions"},

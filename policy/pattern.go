@@ -83,7 +83,8 @@ func unusable(s string) string {
 		return "patterns are written decoded; write the character itself"
 	case strings.ContainsAny(s, `;\`):
 		return "; and \\ do not mean the same to every server and cannot be in a pattern"
-	case strings.ContainsAny(s, "{}<>") || s[0] == ':': // OpenAPI's, Flask's, Express's: as a literal it would guard nothing
+	case strings.ContainsAny(s, "{}<>") || s[0] == ':' || s[0] == '[' && s[len(s)-1] == ']':
+		// OpenAPI's, Flask's, Express's, Next's: as a literal it would guard nothing.
 		return fmt.Sprintf("%q is not a placeholder here; write * for any one segment", s)
 	case strings.ContainsAny(s, "^|") || strings.HasSuffix(s, "$") || strings.Contains(s, ".+") || strings.HasSuffix(s, ","):
 		return fmt.Sprintf("%q is compared as it stands: patterns are no expressions and hold one path each; write * for any one segment, ** for all below, and a rule for each path", s)
