@@ -125,6 +125,13 @@ func require(decoded error, fields ...field) error {
 // field is a text field of a body.
 type field struct{ name, value string }
 
+// complains reports whether err says that something is wrong with the field, or
+// with the whole body.
+func complains(err error, name string) bool {
+	var input *authn.InputError
+	return errors.As(err, &input) && names(input, name)
+}
+
 // names reports whether something is known to be wrong with the field, or with
 // the whole body.
 func names(e *authn.InputError, name string) bool {

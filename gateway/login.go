@@ -51,17 +51,22 @@ type loginBody struct {
 // given: two would leave it open whose password was tried.
 func (b *loginBody) attempt(decoded error) (authn.LoginAttempt, error) {
 	mode, err := modeOf(decoded, b.Mode)
-	given := 0
-	for _, name := range []string{b.Login, b.Email, b.Username} {
-		if name != "" {
+	given, misspelt := 0, false
+	for _, name := range []field{{"login", b.Login}, {"email", b.Email}, {"username", b.Username}} {
+		if name.value != "" {
 			given++
 		}
+		misspelt = misspelt || complains(err, name.name)
 	}
 	if given > 1 {
 		err = alsoInvalid(err, "login", "duplicate", "give one of login, email and username")
 	}
+	needed := []field{{"password", b.Password.Reveal()}}
 	login := b.Login + b.Email + b.Username
-	err = require(err, field{"login", login}, field{"password", b.Password.Reveal()})
+	if !misspelt { // else one was given, and what is wrong with it is said
+		needed = append(needed, field{"login", login})
+	}
+	err = require(err, needed...)
 	return authn.LoginAttempt{Login: login, Password: b.Password, Mode: mode}, err
 }
 

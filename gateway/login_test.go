@@ -235,6 +235,7 @@ func TestLoginRefusals(t *testing.T) {
 		{"disabled, wrong password", `{"login":"off","password":"wrong-wrong-wrong"}`, 401, "INVALID_CREDENTIALS", nil},
 		{"nothing", `{}`, 400, "INVALID_INPUT", []string{"login required", "password required"}},
 		{"two names", `{"login":"ann","email":"ann@example.com",` + right + `}`, 400, "INVALID_INPUT", []string{"login duplicate"}},
+		{"a name that is no text", `{"email":7,` + right + `}`, 400, "INVALID_INPUT", []string{"email type"}},
 		{"all at once", `{"login":7,"mode":"x","extra":1}`, 400, "INVALID_INPUT", []string{"extra unknown", "login type", "mode format", "password required"}},
 		{"null", `{"login":null,"password":null}`, 400, "INVALID_INPUT", []string{"login type", "password type"}},
 		{"duplicate key", `{"login":"ann","login":"ann",` + right + `}`, 400, "INVALID_INPUT", []string{"login duplicate"}},
