@@ -115,7 +115,7 @@ func withoutHopByHop(h http.Header) {
 	}
 }
 
-var hopByHop = [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 // Write sends a chunk, which the client must take within the rolling deadline.
 func (w *answer) Write(p []byte) (int, error) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -134,7 +135,7 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 	}
 	p.sent = s.Now()
 	reverse.ServeHTTP(out, r)
-	withoutOurTrailers(w)
+	p.withoutOurTrailers()
 	return p.err
 }
 
@@ -316,21 +317,20 @@ func (p *passage) follow(res *http.Response) error {
 // withoutOurTrailers drops from an answer's trailers, which the proxy has put
 // beside the header, what only we say and what no trailer may: the header is out
 // already.
-func withoutOurTrailers(w *answer) {
-	if !w.began || w.hijacked {
+func (p *passage) withoutOurTrailers() {
+	if p.res == nil || len(p.res.Trailer) == 0 || !p.w.began || p.w.hijacked {
 		return
 	}
-	drop := func(key string) {
-		delete(w.Header(), key)
-		delete(w.Header(), http.TrailerPrefix+key)
-	}
-	for _, key := range [...]string{"Set-Cookie", "Doorward", "X-Request-Id"} {
-		drop(key)
-	}
-	for _, key := range hopByHop {
-		drop(key)
+	h := p.w.Header()
+	for key := range p.res.Trailer {
+		if slices.Contains(noTrailers, key) {
+			delete(h, key)
+			delete(h, http.TrailerPrefix+key)
+		}
 	}
 }
+
+var noTrailers = append([]string{"Set-Cookie", "Doorward", "X-Request-Id"}, hopByHop...)
 
 // overdue lists an answer whose body is late, before more of it goes to the client.
 func (p *passage) overdue() error {
