@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +20,8 @@ import (
 // which talk and are told what to do over channels; that is what a request with
 // a body needs, whose answer may come before its end, and dear for one without.
 // So this carries only what has nothing to send but its header and may be
-// repeated: see carries. What is written and what is read is net/http's doing
-// here as there.
+// repeated: see carries. What is read is net/http's doing here as there, and what
+// is written is what net/http would write: see head.go.
 //
 // Its methods may be called from any number of goroutines.
 type direct struct {
@@ -98,6 +97,7 @@ func (d *direct) open(ctx context.Context) (*directConn, error) {
 		return nil, err
 	}
 	c := &directConn{Conn: conn, owner: d}
+	c.hangUp = func() { c.Close() }
 	if c.socket, err = newSocket(conn); err != nil {
 		conn.Close()
 		return nil, err
@@ -163,7 +163,8 @@ type directConn struct {
 	owner  *direct
 	socket *socket
 	in     *bufio.Reader
-	out    bytes.Buffer // a request
+	out    []byte // a request
+	hangUp func() // ends what the connection is doing: its request is over
 
 	used   bool        // it has carried a request before
 	since  time.Time   // idle since
@@ -240,13 +241,12 @@ func (c *directConn) converse(r *http.Request) (*http.Response, error) {
 	if err := c.expect(); err != nil {
 		return nil, err
 	}
-	c.out.Reset()
-	if err := r.Write(&c.out); err != nil {
+	var err error
+	if c.out, err = appendRequest(c.out[:0], r); err != nil {
 		return nil, err
 	}
-	err := c.send(c.out.Bytes())
-	clear(c.out.Bytes()) // credentials, which need not lie about
-	c.out.Reset()
+	err = c.send(c.out)
+	clear(c.out[:cap(c.out)]) // credentials, which need not lie about
 	if err != nil {
 		return nil, err
 	}
@@ -305,9 +305,6 @@ func (c *directConn) expect() error {
 	c.until = end.Add(limit / 16)
 	return c.SetDeadline(c.until)
 }
-
-// hangUp ends what the connection is doing: its request is over.
-func (c *directConn) hangUp() { c.Close() }
 
 // repeatable reports whether the request that failed may go out on another
 // connection: this one was kept, and nothing came back.
