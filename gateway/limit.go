@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"fmt"
-	"hash/maphash"
 	"math"
 	"net/http"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -46,19 +44,18 @@ func (c LimitConfig) rate(name limiterName) Rate {
 // is a client's network, a user's id or an address; an empty one is a budget
 // like any other, shared by all who have none.
 func (s *Server) allow(x *exchange, name limiterName, key string) error {
-	_, err := s.take(name, x.live.cfg.Limits.rate(name), bucketKey{limit: string(name), holder: key})
-	return err
+	return s.take(name, x.live.cfg.Limits.rate(name), bucketKey{limit: string(name), holder: key})
 }
 
 // reserve is allow for what counts only if it goes wrong: giveBack returns what
 // was taken. It is taken first, so that a hundred guesses at once are not all
 // made before the first is counted. giveBack is nil where there is no limit.
 func (s *Server) reserve(x *exchange, name limiterName, key string) (giveBack func(), err error) {
-	b, err := s.take(name, x.live.cfg.Limits.rate(name), bucketKey{limit: string(name), holder: key})
-	if b == nil || err != nil {
+	limit, bucket := x.live.cfg.Limits.rate(name), bucketKey{limit: string(name), holder: key}
+	if err := s.take(name, limit, bucket); err != nil || limit.N == 0 {
 		return nil, err
 	}
-	return func() { b.AllowN(s.Now(), -1) }, nil
+	return func() { s.buckets.giveBack(bucket, s.Now()) }, nil
 }
 
 // limitRequest takes the request itself from its budget: the user's if signed
@@ -79,21 +76,19 @@ func (s *Server) limitRequest(x *exchange, r *http.Request) error {
 	} else {
 		key.holder = x.client(r).Network()
 	}
-	_, err := s.take(limitRequests, limit, key)
-	return err
+	return s.take(limitRequests, limit, key)
 }
 
 // take takes one from a bucket, or says when there will be one.
-func (s *Server) take(name limiterName, limit Rate, key bucketKey) (*rate.Limiter, error) {
+func (s *Server) take(name limiterName, limit Rate, key bucketKey) error {
 	if limit.N == 0 {
-		return nil, nil
+		return nil
 	}
-	now := s.Now()
-	b := s.buckets.of(key, limit, now)
-	if b.AllowN(now, 1) {
-		return b, nil
+	ok, left := s.buckets.take(key, limit, s.Now())
+	if ok {
+		return nil
 	}
-	return nil, tooMany(name, limit, limit.untilOne(b.TokensAt(now)))
+	return tooMany(name, limit, limit.untilOne(left))
 }
 
 // tooMany is the refusal of an empty bucket, in the fields of the IETF draft
@@ -116,86 +111,4 @@ func (r Rate) perSecond() rate.Limit { return rate.Limit(float64(r.N) / r.Per.Se
 // untilOne is how long a bucket that holds so many takes to hold one.
 func (r Rate) untilOne(tokens float64) time.Duration {
 	return time.Duration((1 - tokens) / float64(r.perSecond()) * float64(time.Second))
-}
-
-// The buckets are an attack surface themselves: whoever can choose keys can
-// make as many as they like. So there is room for a fixed number, and a
-// stranger's key costs another bucket its place: the fullest of a few, which
-// remembers the least. Nobody empties a bucket of their own that way.
-const (
-	bucketShards   = 64
-	bucketsInShard = 768
-	evictionSample = 8
-)
-
-// bucketKey is which budget, and whose: a user's, else another holder's.
-type bucketKey struct{ limit, route, user, holder string }
-
-type buckets struct {
-	seed   maphash.Seed
-	shards [bucketShards]bucketShard
-}
-
-// bucketShard holds no keys but hashes of them: a table that strangers have
-// filled is a quarter of the size, and what lives counts five times, for so far
-// garbage may grow. Two keys that meet share a budget; nobody can make such who
-// does not know the seed, and by chance it takes 2^48 of them.
-type bucketShard struct {
-	mu  sync.Mutex
-	all map[uint64]*rate.Limiter
-}
-
-func newBuckets() *buckets { return &buckets{seed: maphash.MakeSeed()} }
-
-// of is the bucket of a key, full if it is new. A reloaded limit applies to
-// those that are there too.
-func (bs *buckets) of(key bucketKey, limit Rate, now time.Time) *rate.Limiter {
-	hash := maphash.Comparable(bs.seed, key)
-	shard := &bs.shards[hash%bucketShards]
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	b := shard.all[hash]
-	if b == nil {
-		shard.makeRoom(now)
-		b = rate.NewLimiter(limit.perSecond(), limit.N)
-		shard.all[hash] = b
-		return b
-	}
-	if b.Burst() != limit.N || b.Limit() != limit.perSecond() {
-		b.SetLimitAt(now, limit.perSecond())
-		b.SetBurstAt(now, limit.N)
-	}
-	return b
-}
-
-// makeRoom evicts the fullest of a few buckets if there is no room for another.
-func (s *bucketShard) makeRoom(now time.Time) {
-	if s.all == nil {
-		s.all = map[uint64]*rate.Limiter{}
-	}
-	if len(s.all) < bucketsInShard {
-		return
-	}
-	var fullest uint64
-	most, looked := -1.0, 0
-	for hash, b := range s.all { // from a random place
-		if full := b.TokensAt(now) / float64(b.Burst()); full > most {
-			fullest, most = hash, full
-		}
-		if looked++; looked == evictionSample || most >= 1 {
-			break
-		}
-	}
-	delete(s.all, fullest)
-}
-
-// len is how many buckets there are.
-func (bs *buckets) len() int {
-	n := 0
-	for i := range bs.shards {
-		bs.shards[i].mu.Lock()
-		n += len(bs.shards[i].all)
-		bs.shards[i].mu.Unlock()
-	}
-	return n
 }

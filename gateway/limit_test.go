@@ -187,12 +187,12 @@ func TestBucketsStayBounded(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	bs, now, limit := newBuckets(), time.Now(), Rate{10, time.Hour}
 	for i := range 200_000 {
-		bs.of(bucketKey{limit: "requests", holder: fmt.Sprintf("2001:db8:%x:%x::/64", i>>16, i&0xffff)}, limit, now).AllowN(now, 1)
+		bs.take(bucketKey{limit: "requests", holder: fmt.Sprintf("2001:db8:%x:%x::/64", i>>16, i&0xffff)}, limit, now)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if got := bs.len(); got > bucketShards*bucketsInShard {
-		t.Errorf("%d buckets, want at most %d", got, bucketShards*bucketsInShard)
+	if got := bs.len(); got > bucketSets*bucketsInSet {
+		t.Errorf("%d buckets, want at most %d", got, bucketSets*bucketsInSet)
 	}
 	// The process may take five times that, for so far garbage grows.
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
@@ -202,23 +202,37 @@ func TestBucketsStayBounded(t *testing.T) {
 	runtime.KeepAlive(bs)
 }
 
-// Whoever can make up keys must not get their own spent budget evicted by them.
+// Whoever can make up keys must not get their own spent budget evicted by them;
+// and what they make up has a full one, whatever was in its place before.
 func TestSpentBucketOutlivesStrangers(t *testing.T) {
 	bs, now, limit := newBuckets(), time.Now(), Rate{10, time.Hour}
+	spend := func(name string, i, times int) (taken int) {
+		for range times {
+			if ok, _ := bs.take(bucketKey{limit: "requests", holder: fmt.Sprint(name, i)}, limit, now); ok {
+				taken++
+			}
+		}
+		return taken
+	}
 	for i := range 100 {
-		bs.of(bucketKey{limit: "requests", holder: fmt.Sprint("spent ", i)}, limit, now).AllowN(now, 10)
+		spend("spent ", i, 10)
 	}
 	for i := range 200_000 {
-		bs.of(bucketKey{limit: "requests", holder: fmt.Sprint("made up ", i)}, limit, now).AllowN(now, 1)
+		if got := spend("made up ", i, 1+i%3); got != 1+i%3 {
+			t.Fatalf("a new budget has %d, want 10", got)
+		}
 	}
 	kept := 0
 	for i := range 100 {
-		if !bs.of(bucketKey{limit: "requests", holder: fmt.Sprint("spent ", i)}, limit, now).AllowN(now, 1) {
+		if spend("spent ", i, 1) == 0 {
 			kept++
 		}
 	}
 	if kept != 100 {
 		t.Errorf("%d of 100 spent budgets are remembered", kept)
+	}
+	if got := spend("another ", 0, 20); got != 10 {
+		t.Errorf("a new budget has %d, want 10", got)
 	}
 }
 
