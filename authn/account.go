@@ -237,6 +237,9 @@ func (s *Service) signedInUser(tx Tx, id Identity, now time.Time) (User, error) 
 	if id.Cookie {
 		over = ErrNotSignedIn
 	}
+	if id.User == nil { // nobody
+		return User{}, over
+	}
 	x, err := tx.Session(id.Session)
 	if errors.Is(err, ErrNotFound) || err == nil && (!s.usable(&x, now) || x.User != id.User.ID) {
 		return User{}, over

@@ -328,15 +328,15 @@ func TestWhoActsIsStillSignedIn(t *testing.T) {
 				"signed out": func(_ *testing.T, f *fixture, id *authn.Identity) { f.LogoutAll(ctx, *id, here) },
 				"idled out":  func(_ *testing.T, f *fixture, _ *authn.Identity) { f.advance(f.Config.Sessions.Idle) },
 				"disabled": func(t *testing.T, f *fixture, id *authn.Identity) {
-					f.put(t, id.User, func(u *authn.User) { u.Active = false })
+					f.put(t, *id.User, func(u *authn.User) { u.Active = false })
 				},
-				"another's": func(t *testing.T, f *fixture, id *authn.Identity) { id.User = f.newUser(t, "bob") },
+				"another's": func(t *testing.T, f *fixture, id *authn.Identity) { bob := f.newUser(t, "bob"); id.User = &bob },
 			} {
 				t.Run(what+" "+why+" "+string(mode), func(t *testing.T) {
 					f := newService(t, nil)
 					u := f.newUser(t, "ada")
 					in := f.signIn(t, "ada", mode)
-					id := authn.Identity{User: u, Session: in.Session.ID, Mode: mode, Cookie: mode == authn.ModeSessionCookie}
+					id := authn.Identity{User: &u, Session: in.Session.ID, Mode: mode, Cookie: mode == authn.ModeSessionCookie}
 					happen(t, f, &id)
 					before := f.record(t, id.User.ID)
 					if err := act(f, id); !errors.Is(err, over) {

@@ -31,7 +31,7 @@ func TestEveryKindOfEvent(t *testing.T) {
 		return got[0]
 	}
 	identity := func(in authn.SignIn) authn.Identity {
-		return authn.Identity{User: in.User, Session: in.Session.ID, Mode: in.Session.Mode}
+		return authn.Identity{User: &in.User, Session: in.Session.ID, Mode: in.Session.Mode}
 	}
 
 	// A life: registering, proving the address, changing it, being renamed.

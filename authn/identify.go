@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -56,22 +57,26 @@ type verified struct {
 
 // holder is a session and its user as of the marks of the caches they came from.
 // They were both fit for use; of what made them so only the time can change
-// while the marks hold.
+// while the marks hold. What a request needs lies together here: where there are
+// thousands, each place that is looked at comes from memory.
 type holder struct {
-	session *Session
-	user    *User
-	marks   [2]mark
+	identity Identity
+	until    int64 // in nanoseconds, as of now; a session that was used may go on
+	marks    [2]mark
+	session  *Session
 }
 
-func (h *holder) holds() bool {
-	return h.marks[0].holds() && h.marks[1].holds()
+// holds reports whether nothing has changed that would have to be looked up. That
+// the session has begun a token of it shows: it is no older.
+func (h *holder) holds(now time.Time) bool {
+	return now.UnixNano() < h.until && h.marks[0].holds() && h.marks[1].holds()
 }
 
 // Identify establishes who a request is from, without a store read once the
 // session is cached. ErrNotSignedIn (no credential, or dead cookies only),
 // ErrTokenInvalid, ErrTokenExpired, ErrTokenRevoked; any other error means the
-// store failed. The slices of the User are shared with other requests: read
-// them, never write to them.
+// store failed. The User is shared with other requests: read it, never write to
+// it.
 func (s *Service) Identify(ctx context.Context, c Credential) (Identity, error) {
 	now := s.deps.Now()
 	if c.Bearer != "" {
@@ -97,8 +102,8 @@ func (s *Service) identifyToken(ctx context.Context, token string, now time.Time
 	if now.Unix() >= v.until {
 		return Identity{}, ErrTokenExpired
 	}
-	if h := v.holder.Load(); h != nil && h.holds() && s.usable(h.session, now) {
-		return h.identity(false), nil
+	if h := v.holder.Load(); h != nil && h.holds(now) {
+		return h.identity, nil
 	}
 	h, err := s.holder(ctx, v.session, now)
 	switch {
@@ -113,16 +118,12 @@ func (s *Service) identifyToken(ctx context.Context, token string, now time.Time
 	if remember != nil {
 		remember()
 	}
-	return h.identity(false), nil
+	return h.identity, nil
 }
 
 // held keeps the holder beside the token, so that the next request with it looks
 // up nothing else.
 func (v *verified) held(h holder) { v.holder.Store(&h) }
-
-func (h *holder) identity(cookie bool) Identity {
-	return Identity{User: *h.user, Session: h.session.ID, Mode: h.session.Mode, Cookie: cookie}
-}
 
 // verifiedToken is the token as verified now or before. Only the two limits of
 // time are left to the caller, and of these only the end is an answer of its own.
@@ -175,7 +176,8 @@ func (s *Service) identifyCookie(ctx context.Context, value Secret, now time.Tim
 		return Identity{}, err
 	}
 	s.touch(h.session, now)
-	return h.identity(true), nil
+	h.identity.Cookie = true
+	return h.identity, nil
 }
 
 // opens compares in constant time, and nothing opens a session of another mode.
@@ -194,12 +196,15 @@ func (s *Service) holder(ctx context.Context, sid string, now time.Time) (h hold
 	if !s.usable(h.session, now) {
 		return holder{}, ErrNotFound
 	}
-	if h.user, h.marks[1], err = s.user(ctx, h.session.User); err != nil {
+	var u *User
+	if u, h.marks[1], err = s.user(ctx, h.session.User); err != nil {
 		return holder{}, err
 	}
-	if !h.user.Active {
+	if !u.Active {
 		return holder{}, ErrNotFound
 	}
+	h.identity = Identity{User: u, Session: h.session.ID, Mode: h.session.Mode}
+	h.until = h.session.Expires().UnixNano()
 	return h, nil
 }
 
@@ -228,13 +233,14 @@ func (s *Service) session(ctx context.Context, id string) (*Session, mark, error
 	x, err := fetch(ctx, s.deps.Store, s.sessions, id, m, func(tx Tx, id string) (Session, error) {
 		x, err := tx.Session(id)
 		x.Chain, x.ClientIP, x.UserAgent = nil, "", ""
+		together(&x.ID, &x.User)
 		return x, err
 	})
 	return x, m, err
 }
 
 // user is the same for users. The password hash is of no use to a request, and
-// harm in a log.
+// harm in a log; the networks are looked at where somebody signs in.
 func (s *Service) user(ctx context.Context, id string) (*User, mark, error) {
 	u, m, ok := s.users.get(id)
 	if ok {
@@ -242,10 +248,34 @@ func (s *Service) user(ctx context.Context, id string) (*User, mark, error) {
 	}
 	u, err := fetch(ctx, s.deps.Store, s.users, id, m, func(tx Tx, id string) (User, error) {
 		u, err := tx.User(id)
-		u.PasswordHash = ""
+		u.PasswordHash, u.Networks = "", nil
+		texts := []*string{&u.ID, &u.Username, &u.Email, &u.Name}
+		for i := range u.Roles {
+			texts = append(texts, &u.Roles[i])
+		}
+		together(texts...)
 		return u, err
 	})
 	return u, m, err
+}
+
+// together puts texts into one piece of memory: a request reads all of them, and
+// what was last used thousands of requests ago is far away.
+func together(texts ...*string) {
+	size := 0
+	for _, t := range texts {
+		size += len(*t)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for _, t := range texts {
+		all.WriteString(*t)
+	}
+	rest := all.String()
+	for _, t := range texts {
+		n := len(*t)
+		*t, rest = rest[:n], rest[n:]
+	}
 }
 
 // fetch reads what a cache did not have, into it. A record that is not there is
@@ -276,6 +306,6 @@ func (s *Service) Current(ctx context.Context, id Identity) (Identity, error) {
 	case err != nil:
 		return Identity{}, err
 	}
-	id.User, id.Mode = *h.user, h.session.Mode
+	id.User, id.Mode = h.identity.User, h.session.Mode
 	return id, nil
 }

@@ -201,7 +201,7 @@ func TestIdentifyAfterRevocation(t *testing.T) {
 			return f.Logout(ctx, authn.Credential{Bearer: in.AccessToken, Cookies: []authn.Secret{in.Cookie}}, "", client("192.0.2.1"))
 		}, true, ""},
 		"logout all": {func(f *fixture, u authn.User, in authn.SignIn) error {
-			return f.LogoutAll(ctx, authn.Identity{User: u, Session: in.Session.ID}, client("192.0.2.1"))
+			return f.LogoutAll(ctx, authn.Identity{User: &u, Session: in.Session.ID}, client("192.0.2.1"))
 		}, true, ""},
 		"ended from another device": {func(f *fixture, u authn.User, in authn.SignIn) error {
 			return f.EndSession(ctx, u.ID, in.Session.ID, authn.Actor{ID: u.ID})
@@ -212,7 +212,7 @@ func TestIdentifyAfterRevocation(t *testing.T) {
 		}, true, ""},
 		"deleted": {func(f *fixture, u authn.User, _ authn.SignIn) error { return f.DeleteUser(ctx, u.ID, cli) }, true, ""},
 		"password changed": {func(f *fixture, u authn.User, in authn.SignIn) error {
-			return f.ChangePassword(ctx, authn.Identity{User: u, Session: in.Session.ID}, password, "another long walk off it", client("192.0.2.1"))
+			return f.ChangePassword(ctx, authn.Identity{User: &u, Session: in.Session.ID}, password, "another long walk off it", client("192.0.2.1"))
 		}, true, ""},
 		"password set by an admin": {func(f *fixture, u authn.User, _ authn.SignIn) error {
 			_, err := f.SetPassword(ctx, u.ID, "", cli)
@@ -523,8 +523,8 @@ func TestWhoStoppedFollowingIsForgotten(t *testing.T) {
 	f := newService(t, nil)
 	for n := range 100 {
 		id := strconv.Itoa(n)
-		stop := f.Follow(authn.Identity{User: authn.User{ID: "u" + id}, Session: "s" + id}, func() {})
-		defer f.Follow(authn.Identity{User: authn.User{ID: "u" + id}, Session: "s"}, func() {})()
+		stop := f.Follow(authn.Identity{User: &authn.User{ID: "u" + id}, Session: "s" + id}, func() {})
+		defer f.Follow(authn.Identity{User: &authn.User{ID: "u" + id}, Session: "s"}, func() {})()
 		stop()
 	}
 	if got := f.Following(); got != 101 { // each user's other session, and that
@@ -537,7 +537,7 @@ func TestFollowNeverRunsTwiceAtOnce(t *testing.T) {
 	f := newService(t, nil)
 	u := f.newUser(t, "ada", "user")
 	running, release, runs := make(chan struct{}, 10), make(chan struct{}), make(chan struct{}, 10)
-	stop := f.Follow(authn.Identity{User: u, Session: "none"}, func() {
+	stop := f.Follow(authn.Identity{User: &u, Session: "none"}, func() {
 		running <- struct{}{}
 		<-release
 		runs <- struct{}{}

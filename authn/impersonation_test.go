@@ -38,7 +38,7 @@ func TestNamesThatPassForOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	me := authn.Identity{User: in.User, Session: in.Session.ID}
+	me := authn.Identity{User: &in.User, Session: in.Session.ID}
 	for name, want := range map[string]string{
 		"victim": "name taken", "VICTIM": "name taken", "ｖictim": "name taken",
 		"admin": "name reserved", "Ad min": "name reserved", "root.": "name reserved",

@@ -94,7 +94,7 @@ func (c Client) Network() string {
 // Identity is who a request is from, as established for this one request from
 // current records.
 type Identity struct {
-	User    User
+	User    *User  // nil only in the zero Identity, which is nobody
 	Session string // sid
 	Mode    Mode
 	Cookie  bool // established by the session cookie: cross-origin rules apply

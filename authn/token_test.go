@@ -518,9 +518,16 @@ func TestTokenEndsWithItsSession(t *testing.T) {
 	if in.AccessExpiresIn != 5*time.Minute || in.RefreshExpiresIn != 5*time.Minute {
 		t.Errorf("got %v and %v, want 5m and 5m", in.AccessExpiresIn, in.RefreshExpiresIn)
 	}
+	later := stolen(t, f, in.AccessToken).with("exp", fmt.Sprint(f.at().Unix()+600)).token(t) // whoever has the key may write that
+	if _, err := f.bearer(later); err != nil {
+		t.Fatal(err)
+	}
 	f.advance(5 * time.Minute)
 	if _, err := f.bearer(in.AccessToken.Reveal()); !errors.Is(err, authn.ErrTokenExpired) {
 		t.Errorf("got %v, want %v", err, authn.ErrTokenExpired)
+	}
+	if _, err := f.bearer(later); !errors.Is(err, authn.ErrTokenRevoked) {
+		t.Errorf("of a session that is over: got %v, want %v", err, authn.ErrTokenRevoked)
 	}
 }
 

@@ -14,7 +14,7 @@ type userBody struct {
 
 // profile answers with the caller's own account.
 func (s *Server) profile(w *answer, r *http.Request) error {
-	return writeJSON(w, http.StatusOK, userBody{shapeUser(exchangeOf(r).identity.User)})
+	return writeJSON(w, http.StatusOK, userBody{shapeUser(*exchangeOf(r).identity.User)})
 }
 
 // changeProfile changes what a person may change about themself: the name.

@@ -25,7 +25,7 @@ func (s *Server) accountData(r *http.Request) (pageData, error) {
 		return pageData{}, err
 	}
 	data := s.pageData(x, "Your account")
-	me := shapeUser(x.identity.User)
+	me := shapeUser(*x.identity.User)
 	data.IsAdmin = x.isAdmin()
 	data.User, data.Sessions = &me, shapeSessions(held, x.identity.Session)
 	return data, nil

@@ -231,7 +231,7 @@ func TestIdentityValues(t *testing.T) {
 	change := func(f func(*authn.User)) *authn.Identity {
 		u := user
 		f(&u)
-		return &authn.Identity{User: u, Session: "sid1"}
+		return &authn.Identity{User: &u, Session: "sid1"}
 	}
 	noName := func(u *authn.User) { u.Username = "" }
 	tests := []struct {

@@ -166,7 +166,7 @@ func (s *Server) handOver(w *answer, r *http.Request, in authn.SignIn, mode auth
 
 // known notes for the log who has just shown that they are somebody.
 func (x *exchange) known(in authn.SignIn) {
-	x.identity = &authn.Identity{User: in.User, Session: in.Session.ID, Mode: in.Session.Mode}
+	x.identity = &authn.Identity{User: &in.User, Session: in.Session.ID, Mode: in.Session.Mode}
 }
 
 // refreshBody is a refresh token, for clients that keep it themselves.

@@ -305,7 +305,7 @@ func isInput(err error) bool {
 }
 
 func identityOf(p person, s authn.Session) authn.Identity {
-	return authn.Identity{User: authn.User{ID: p.id}, Session: s.ID, Mode: s.Mode, Cookie: s.Mode == authn.ModeSessionCookie}
+	return authn.Identity{User: &authn.User{ID: p.id}, Session: s.ID, Mode: s.Mode, Cookie: s.Mode == authn.ModeSessionCookie}
 }
 
 func TestStreamsOutliveTheAccessToken(t *testing.T) {
