@@ -29,6 +29,8 @@ type direct struct {
 	response time.Duration // how long an answer's header may take; 0 is without end
 	keep     time.Duration // how long a connection may wait for its next request; 0 is without end
 
+	asking askers // the connections that have a request under way
+
 	mu     sync.Mutex
 	idle   []*directConn // the one used last is the next
 	reaper *time.Timer   // runs while any is idle
@@ -50,7 +52,8 @@ func carries(r *http.Request) bool {
 
 // RoundTrip sends the request and reads the answer's header. The body must be
 // read to its end or closed, by one goroutine; then the connection is free for
-// the next request. When the request's context ends, so does the connection.
+// the next request. When the request's context ends, so does the connection, a
+// moment later: see askers.go.
 //
 // A kept connection that gives no answer at all has been closed by the backend:
 // the request goes out once more, on a new one.
@@ -97,7 +100,6 @@ func (d *direct) open(ctx context.Context) (*directConn, error) {
 		return nil, err
 	}
 	c := &directConn{Conn: conn, owner: d}
-	c.hangUp = func() { c.Close() }
 	if c.socket, err = newSocket(conn); err != nil {
 		conn.Close()
 		return nil, err
@@ -164,14 +166,13 @@ type directConn struct {
 	socket *socket
 	in     *bufio.Reader
 	out    []byte // a request
-	hangUp func() // ends what the connection is doing: its request is over
 
-	used   bool        // it has carried a request before
-	since  time.Time   // idle since
-	until  time.Time   // the deadline that is set; zero for none
-	heard  bool        // the backend has said something to this request
-	header int         // bytes the header may still have; negative: it is over
-	unhook func() bool // takes the connection off its request's context
+	used   bool      // it has carried a request before
+	since  time.Time // idle since
+	until  time.Time // the deadline that is set; zero for none
+	heard  bool      // the backend has said something to this request
+	header int       // bytes the header may still have; negative: it is over
+	asks   asker     // its place among those under way
 }
 
 // Read bounds the header.
@@ -202,10 +203,10 @@ var (
 // connection is closed.
 func (c *directConn) exchange(r *http.Request) (*http.Response, error) {
 	c.heard, c.header = false, maxAnswerHeaders
-	c.unhook = context.AfterFunc(r.Context(), c.hangUp)
+	c.owner.asking.enter(c, r.Context())
 	res, err := c.converse(r)
 	if err != nil {
-		c.unhook()
+		c.owner.asking.leave(c)
 		c.Close()
 		return nil, err
 	}
@@ -314,8 +315,7 @@ func (c *directConn) repeatable(err error) bool { return c.used && !c.heard && !
 // kept. What is left in the buffer was not asked for, so there is no telling
 // whose it is.
 func (c *directConn) release(keep bool) {
-	free := c.unhook()
-	c.unhook = nil // it holds the request's context, and all that is in there
+	free := c.owner.asking.leave(c)
 	if free && keep && c.in.Buffered() == 0 {
 		c.owner.put(c)
 		return

@@ -545,7 +545,7 @@ func TestDirectLetsARequestGo(t *testing.T) {
 		}
 		io.Copy(io.Discard, res.Body)
 		c := d.idle[0]
-		if c.unhook != nil {
+		if c.asks.ctx != nil || d.asking.first != nil {
 			t.Error("the request's context is still held")
 		}
 		if strings.Contains(string(c.out[:cap(c.out)]), "SECRET") {
