@@ -554,10 +554,9 @@ func TestDirectLetsARequestGo(t *testing.T) {
 	}
 }
 
-// Under HTTP/2 every request has a body to read, if only its end.
-func TestHTTP2GoesDirect(t *testing.T) {
-	up := newRecorder(t, plainAnswer)
-	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+// overHTTP2 serves a gateway by HTTP/2 without TLS: a client of it, and where.
+func overHTTP2(t testing.TB, g *testGateway) (*http.Transport, string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -569,7 +568,15 @@ func TestHTTP2GoesDirect(t *testing.T) {
 	t.Cleanup(func() { server.Close() })
 	client := &http.Transport{Protocols: p}
 	t.Cleanup(client.CloseIdleConnections)
-	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+l.Addr().String()+"/x", nil)
+	return client, "http://" + l.Addr().String()
+}
+
+// Under HTTP/2 every request has a body to read, if only its end.
+func TestHTTP2GoesDirect(t *testing.T) {
+	up := newRecorder(t, plainAnswer)
+	g := newGateway(t, behind(up.url(), to("/**", anybody)))
+	client, at := overHTTP2(t, g)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", at+"/x", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

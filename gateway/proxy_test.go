@@ -498,17 +498,7 @@ func TestTrailersSayNothingOfTheBackendsConnection(t *testing.T) {
 func TestLeavingAmongHints(t *testing.T) {
 	up := newRecorder(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-A: 1\r\nX-B: 2\r\nX-C: 3\r\n\r\n", 40)+plainAnswer)
 	g := newGateway(t, behind(up.url(), to("/**", anybody)))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := new(http.Protocols)
-	p.SetUnencryptedHTTP2(true)
-	server := &http.Server{Handler: g.Public(), Protocols: p}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-	client := &http.Transport{Protocols: p}
-	t.Cleanup(client.CloseIdleConnections)
+	client, at := overHTTP2(t, g)
 	for i := range 300 {
 		ctx, leave := context.WithCancel(t.Context())
 		heard := 0
@@ -521,7 +511,7 @@ func TestLeavingAmongHints(t *testing.T) {
 			}
 			return nil
 		}}
-		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), "GET", "http://"+l.Addr().String()+"/x", nil)
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), "GET", at+"/x", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
