@@ -16,7 +16,7 @@ import (
 // stand beside, which remembers the least. Nobody empties a bucket of their own
 // that way.
 const (
-	bucketSets   = 8192
+	bucketSets   = 4096
 	bucketsInSet = 8
 )
 
@@ -27,7 +27,7 @@ type bucketKey struct{ limit, route, user, holder string }
 // takes from a bucket, and where thousands take turns each look into memory is
 // dear: so the buckets of a set lie beside their keys.
 //
-// It holds no keys but hashes of them: a table that strangers have filled takes 6
+// It holds no keys but hashes of them: a table that strangers have filled takes 3
 // MB, and what lives counts five times, for so far garbage may grow. Two keys that
 // meet share a budget; nobody can make such who does not know the seed, and by
 // chance it takes 2^48 of them.
