@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/doorward/doorward/authn"
 	"go.etcd.io/bbolt"
 )
 
 // Backup writes a consistent copy of the store to a new file at path, while
 // the store goes on. The copy is compacted: it holds what is there now and not
-// what lies in freed pages, such as the seeds of tokens long rotated. It
+// what lies in freed pages or is hidden by what was written since (recent.go),
+// such as the seeds of tokens long rotated. It
 // appears under its name whole or not at all, mode 0600, and never replaces a
 // file. Copying is not interrupted; a ctx that ends meanwhile leaves no file.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
@@ -22,11 +24,9 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	probe, err := s.begin(false) // the copying begins by itself, and not as carefully
-	if err != nil {
-		return err
+	if err := s.usable(); err != nil {
+		return err // before there is a file
 	}
-	probe.Rollback()
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("backup: %s exists: name a file that does not", path)
 	}
@@ -61,11 +61,73 @@ func (s *Store) copyTo(path string) error {
 		return err
 	}
 	dst.AllocSize = allocSize // or the copy of a small store is larger than the store
-	err = guarded(func() error { return bbolt.Compact(dst, s.db, 1<<20) })
+	err = s.copyAll(dst)
 	if err == nil {
 		err = dst.Sync()
 	}
 	return errors.Join(err, dst.Close())
+}
+
+// copyAll puts what a reader sees now into an empty file.
+func (s *Store) copyAll(dst *bbolt.DB) error {
+	btx, places, err := s.begin(false)
+	if err != nil {
+		return err
+	}
+	defer btx.Rollback()
+	t := &tx{b: btx, places: places}
+	err, _ = run(t, func(authn.Tx) error { return t.copyTo(dst) })
+	return err
+}
+
+const (
+	copyAtOnce = 1 << 20 // bytes held in memory before they are written
+	copyFill   = 1       // how full its pages are
+)
+
+// copyTo copies every bucket, with each entry where it belongs.
+func (t *tx) copyTo(dst *bbolt.DB) error {
+	for _, b := range buckets {
+		if err := dst.Update(func(to *bbolt.Tx) error { _, err := to.CreateBucket([]byte(b)); return err }); err != nil {
+			return err
+		}
+		if b == recentBucket {
+			continue
+		}
+		if err := t.copyBucket(dst, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) copyBucket(dst *bbolt.DB, b bucket) error {
+	to, err := dst.Begin(true)
+	if err != nil {
+		return err
+	}
+	size := 0
+	t.ascend(b, nil, func(k, v []byte) bool {
+		if size += len(k) + len(v); size > copyAtOnce {
+			if err = to.Commit(); err == nil {
+				to, err = dst.Begin(true)
+			}
+			size = len(k) + len(v)
+		}
+		if err == nil {
+			bb := to.Bucket([]byte(b))
+			bb.FillPercent = copyFill
+			err = bb.Put(k, v)
+		}
+		return err == nil
+	})
+	if err != nil {
+		if to != nil {
+			to.Rollback()
+		}
+		return err
+	}
+	return to.Commit()
 }
 
 // publish gives a finished file its name, unless the name is taken by now.

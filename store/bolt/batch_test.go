@@ -10,7 +10,7 @@ import (
 )
 
 // together runs the fns in one batch, each after the other, and returns how
-// they ended.
+// they ended. It is the writer of the store, which must have no other.
 func together(t *testing.T, s *Store, fns ...func(authn.Tx) error) (ended []error) {
 	t.Helper()
 	var batch []*call
@@ -43,14 +43,16 @@ func TestUndoneBesideOthers(t *testing.T) {
 		"under new names": func(tx authn.Tx) error { u := person(2); u.ID = person(1).ID; return tx.PutUser(u) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := openAt(t, filepath.Join(t.TempDir(), "doorward.db"))
+			s, begin := openUnwritten(t, filepath.Join(t.TempDir(), "doorward.db"), ordinaryRoom)
+			// A session that stands apart, and one that has a place of its own too.
 			ended := together(t, s,
-				func(tx authn.Tx) error { return errors.Join(tx.PutUser(person(1)), tx.PutSession(x)) },
+				func(tx authn.Tx) error { return errors.Join(tx.PutUser(person(1)), tx.PutSession(x), tx.PutSession(x)) },
 				func(tx authn.Tx) error { return errors.Join(undone(tx), refused) },
 			)
 			if ended[0] != nil || !errors.Is(ended[1], refused) {
 				t.Fatalf("got %v, want the second refused", ended)
 			}
+			begin()
 			mustBeConsistent(t, s)
 			err := s.View(t.Context(), func(tx authn.Tx) error {
 				held, err := tx.SessionsOf(person(1).ID)

@@ -27,10 +27,11 @@
 // A commit writes every page it changes to a new place, and where the records
 // of a large store are touched at random no two of its pages lie together. What
 // a disk takes for 150 pages that are scattered, a dozen times what it takes for
-// as many in a row, is most of what a write costs there. So an index entry is
-// written only if it moves (tx.index), a session that is put off keeps its place
-// among the expiries, and pages filled in order are left full (record.go). make
-// scale measures it.
+// as many in a row, would be most of what a write costs there. So what is written
+// in the middle of a large bucket stands apart at first, in order, and moves to
+// its place later (recent.go); an index entry is written only if it moves
+// (tx.index), a session that is put off keeps its place among the expiries, and
+// pages filled in order are left full (record.go). make scale measures it.
 package bolt
 
 import (
@@ -84,7 +85,10 @@ type Store struct {
 
 	watch watchers
 
+	recent recent // the writer's
+
 	beginning sync.Mutex // held while bbolt begins a transaction, see begin
+	states    states     // under it
 
 	mu     sync.Mutex
 	broken error // why nothing more may be done with the file
@@ -98,12 +102,12 @@ func (s *Store) View(ctx context.Context, fn func(authn.Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	btx, err := s.begin(false)
+	btx, places, err := s.begin(false)
 	if err != nil {
 		return err
 	}
 	defer btx.Rollback()
-	t := &tx{b: btx}
+	t := &tx{b: btx, places: places}
 	err, _ = run(t, fn)
 	return err
 }
@@ -168,28 +172,29 @@ func (s *Store) breakDown(why error) {
 // where that was cut off or written over it panics, or faults, with its locks
 // held: whoever wanted one of them would wait for ever, and so would Close. So
 // that is the end of the store, and those who wait do it here, where they are
-// told. They wait no longer than inside bbolt: it begins one at a time too.
-func (s *Store) begin(writable bool) (btx *bbolt.Tx, err error) {
+// told. They wait no longer than inside bbolt: it begins one at a time too. A
+// reader gets the index that belongs to the state it sees.
+func (s *Store) begin(writable bool) (btx *bbolt.Tx, p *places, err error) {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
 	if err := s.usable(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			btx, err = nil, fmt.Errorf("%w while open: %v: stop the server and restore a backup", ErrDamaged, p)
+			btx, p, err = nil, nil, fmt.Errorf("%w while open: %v: stop the server and restore a backup", ErrDamaged, p)
 			s.breakDown(err)
 		}
 	}()
 	btx, err = s.db.Begin(writable)
 	switch {
 	case errors.Is(err, bbolt.ErrDatabaseNotOpen):
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	case err != nil:
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, nil, fmt.Errorf("store: %w", err)
 	}
-	return btx, nil
+	return btx, s.states.at(btx.ID()), nil
 }
 
 func (s *Store) timed(op string, start time.Time, err *error) {

@@ -1,20 +1,20 @@
 package bolt
 
 import (
+	"maps"
 	"testing"
 
-	"go.etcd.io/bbolt"
+	"github.com/doorward/doorward/authn"
 )
 
 // mustBeConsistent holds every index against the records it was made from, and
-// bbolt's pages against each other.
+// bbolt's pages against each other, while nobody else writes.
 func mustBeConsistent(t *testing.T, s *Store) {
 	t.Helper()
-	err := s.db.View(func(btx *bbolt.Tx) error {
-		for err := range btx.Check() {
-			t.Error(err)
-		}
-		got, want := indexes(btx), rebuilt(t, btx)
+	err := s.Update(t.Context(), func(at authn.Tx) error {
+		tx := at.(*tx)
+		mustHaveWholePages(t, tx)
+		got, want := indexes(tx), rebuilt(t, tx)
 		for key := range want {
 			if !got[key] {
 				t.Errorf("the index lacks %q", key)
@@ -32,33 +32,54 @@ func mustBeConsistent(t *testing.T, s *Store) {
 	}
 }
 
+// mustHaveWholePages holds bbolt's pages against each other, and what stands
+// apart against its index.
+func mustHaveWholePages(t *testing.T, tx *tx) {
+	t.Helper()
+	for err := range tx.b.Check() {
+		t.Error(err)
+	}
+	p, last, err := readRecent(tx.b)
+	if err != nil || last > tx.recent.last || !maps.Equal(listed(p), listed(tx.places)) {
+		t.Errorf("what stands apart is not what the index says it is: %v", err)
+	}
+}
+
+func listed(p *places) map[string]uint64 {
+	m := map[string]uint64{}
+	p.Scan(func(name string, at uint64) bool { m[name] = at; return true })
+	return m
+}
+
 var indexBuckets = []bucket{
 	statesBucket, usernamesBucket, emailsBucket, namesBucket, rolesBucket,
 	sessionsOfBucket, ticketsOfBucket, outboxDueBucket, eventLogBucket, eventsOfBucket, eventsByBucket, expiryBucket,
 }
 
 // indexes are the keys of every index, with the name of the index before them.
-func indexes(btx *bbolt.Tx) map[string]bool {
+func indexes(tx *tx) map[string]bool {
 	keys := map[string]bool{}
 	for _, b := range indexBuckets {
-		btx.Bucket([]byte(b)).ForEach(func(k, _ []byte) error {
+		tx.ascend(b, nil, func(k, _ []byte) bool {
 			keys[string(b)+" "+string(k)] = true
-			return nil
+			return true
 		})
 	}
 	return keys
 }
 
 // rebuilt is what indexes should be, from the records alone.
-func rebuilt(t *testing.T, btx *bbolt.Tx) map[string]bool {
+func rebuilt(t *testing.T, tx *tx) map[string]bool {
 	t.Helper()
 	keys := map[string]bool{}
 	add := func(b bucket, key []byte) { keys[string(b)+" "+string(key)] = true }
 	each := func(b bucket, fn func(id string, v []byte) error) {
-		err := btx.Bucket([]byte(b)).ForEach(func(k, v []byte) error { return fn(string(k), v) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		tx.ascend(b, nil, func(k, v []byte) bool {
+			if err := fn(string(k), v); err != nil {
+				t.Fatal(err)
+			}
+			return true
+		})
 	}
 	users := 0
 	each(usersBucket, func(id string, v []byte) error {
@@ -81,7 +102,7 @@ func rebuilt(t *testing.T, btx *bbolt.Tx) map[string]bool {
 		}
 		return err
 	})
-	if got := (&tx{b: btx}).users(); got != users {
+	if got := tx.users(); got != users {
 		t.Errorf("the total is %d, there are %d users", got, users)
 	}
 	each(sessionsBucket, func(id string, v []byte) error {
@@ -104,7 +125,7 @@ func rebuilt(t *testing.T, btx *bbolt.Tx) map[string]bool {
 		add(outboxDueBucket, outgoingDue(r.outgoing(id)))
 		return err
 	})
-	if got := (&tx{b: btx}).outboxTotal(); got != waiting {
+	if got := tx.outboxTotal(); got != waiting {
 		t.Errorf("the outbox is said to hold %d mails, it holds %d", got, waiting)
 	}
 	each(eventsBucket, func(id string, v []byte) error {

@@ -46,11 +46,12 @@ func child(ctx context.Context, kind string, args ...string) *exec.Cmd {
 // writeForever signs people up and out until it is killed, and says so only
 // after the store has.
 func writeForever(path, round string) {
-	s, err := Open(context.Background(), path, Options{})
+	s, err := open(context.Background(), path, Options{}, room{keep: 8, most: 32})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	go s.write()
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {

@@ -30,6 +30,15 @@ const lockWait = time.Second
 // Open opens the store at path, or makes one. ErrLocked, ErrForeign,
 // ErrDamaged, ErrNewer say what is wrong with the file.
 func Open(ctx context.Context, path string, o Options) (*Store, error) {
+	s, err := open(ctx, path, o, ordinaryRoom)
+	if err == nil {
+		go s.write()
+	}
+	return s, err
+}
+
+// open opens a store whose writer is to be started yet.
+func open(ctx context.Context, path string, o Options, r room) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -49,6 +58,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	s := &Store{
 		db: db, path: path, observe: o.Observe,
 		calls: make(chan *call), closing: make(chan struct{}), stopped: make(chan struct{}),
+		recent: recent{room: r},
 	}
 	err = s.prepare()
 	if err == nil && isNew {
@@ -59,12 +69,11 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		db.Close()
 		return nil, err
 	}
-	go s.write()
 	return s, nil
 }
 
 // prepare makes the file private, marks it if it is new, and remembers which
-// file it is.
+// file it is and what stands apart in it.
 func (s *Store) prepare() error {
 	info, err := os.Stat(s.path)
 	if err != nil {
@@ -80,15 +89,29 @@ func (s *Store) prepare() error {
 		err := s.db.View(checkMark)
 		switch {
 		case errors.Is(err, errUnmarked):
-			return s.db.Update(mark)
-		case err != nil || !s.outdated():
+			err = s.db.Update(mark)
+		case err == nil && s.outdated():
+			err = s.db.Update(upgrade)
+		}
+		if err != nil {
 			return err
 		}
-		return s.db.Update(upgrade)
+		return s.db.View(s.recall)
 	})
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", s.path, err)
 	}
+	return nil
+}
+
+// recall makes the index of what stands apart.
+func (s *Store) recall(btx *bbolt.Tx) error {
+	p, last, err := readRecent(btx)
+	if err != nil {
+		return err
+	}
+	s.recent.kept, s.recent.last = p, last
+	s.states.now = state{btx.ID(), p.Copy()}
 	return nil
 }
 

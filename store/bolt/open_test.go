@@ -105,7 +105,7 @@ func TestBadFilesAreRefusedAndUntouched(t *testing.T) {
 		{"bbolt of another program", foreignBolt(t, false, withBuckets("theirs")), ErrForeign, "another program"},
 		{"bbolt of another program, no free list", foreignBolt(t, true, withBuckets("theirs")), ErrForeign, "another program"},
 		{"bbolt with a meta bucket of its own", foreignBolt(t, false, withBuckets("meta")), ErrForeign, "another program"},
-		{"newer", foreignBolt(t, false, versioned("4")), ErrNewer, "run the newer Doorward"},
+		{"newer", foreignBolt(t, false, versioned("5")), ErrNewer, "run the newer Doorward"},
 		{"much newer", foreignBolt(t, true, versioned("7000")), ErrNewer, "run the newer Doorward"},
 		{"version unreadable", foreignBolt(t, false, versioned("x")), ErrDamaged, "restore a backup"},
 		{"a bucket is missing", foreignBolt(t, false, func(btx *bbolt.Tx) error {

@@ -35,6 +35,8 @@ import (
 //	events_by     kind NUL id -> eventMark
 //	counters      key -> counterRecord
 //	expiry        stamp, kind letter, id -> ""
+//	recent        number -> an entry of users, sessions, sessions_of or events_of
+//	              that was written lately, instead of the one there (recent.go)
 //
 // A stamp is a time as 8 bytes, big endian, that sort like the time.
 //
@@ -47,9 +49,10 @@ import (
 // Version 2 of the store added the tickets and the outbox; a file of version 1
 // gets their buckets when it is opened. Version 3 leaves a session's entry in
 // the expiry index where it is when the session ends later, which version 2
-// would take for its end.
+// would take for its end. Version 4 keeps what was written lately apart, where
+// version 3 would not look for it.
 const (
-	storeVersion  = 3
+	storeVersion  = 4
 	storeFormat   = "doorward"
 	recordVersion = 1
 )
@@ -78,6 +81,7 @@ const (
 	eventsByBucket   bucket = "events_by"
 	countersBucket   bucket = "counters"
 	expiryBucket     bucket = "expiry"
+	recentBucket     bucket = "recent"
 )
 
 // buckets are all of them: made at creation, expected at opening.
@@ -85,12 +89,12 @@ var buckets = []bucket{
 	metaBucket, usersBucket, statesBucket, usernamesBucket, emailsBucket, namesBucket,
 	rolesBucket, tombstonesBucket, sessionsBucket, sessionsOfBucket, ticketsBucket, ticketsOfBucket,
 	outboxBucket, outboxDueBucket, keysBucket, eventsBucket,
-	eventLogBucket, eventsOfBucket, eventsByBucket, countersBucket, expiryBucket,
+	eventLogBucket, eventsOfBucket, eventsByBucket, countersBucket, expiryBucket, recentBucket,
 }
 
 // since is the version of the store that added a bucket, where it was not the
 // first.
-var since = map[bucket]int{ticketsBucket: 2, ticketsOfBucket: 2, outboxBucket: 2, outboxDueBucket: 2}
+var since = map[bucket]int{ticketsBucket: 2, ticketsOfBucket: 2, outboxBucket: 2, outboxDueBucket: 2, recentBucket: 4}
 
 // filled is how full pages are left where keys come in order, each after all
 // that are there: nothing will be put between them, and with bbolt's half the
@@ -100,6 +104,7 @@ var filled = map[bucket]float64{
 	usersBucket: 0.75, sessionsBucket: 0.75,
 	statesBucket: 0.95, rolesBucket: 0.95, expiryBucket: 0.95,
 	eventsBucket: 0.95, eventLogBucket: 0.95, eventsByBucket: 0.95,
+	recentBucket: 0.95,
 }
 
 var (

@@ -46,10 +46,14 @@ func TestScale(t *testing.T) {
 		w.lists(t)
 	}
 	traffic(t, towns)
+	flood(t, towns)
 	t.Logf("%-50s %12d %12d %8s", "", small.n, large.n, "ratio")
 	for _, name := range small.names {
 		a, b := small.got[name], large.got[name]
 		t.Logf("%-50s %12s %12s %8.2f", name, a, b, b.n/a.n)
+	}
+	for _, w := range towns {
+		t.Logf("%d people: afterwards, with nobody waiting, %d entries were moved to where they belong, %.0f/s", w.n, w.settled, float64(w.settled)/w.settling.Seconds())
 	}
 	rss, own := resident(t, os.Getpid())
 	t.Logf("memory after all that, both stores open: %.0f MiB of this process, and %.0f MiB of pages of the files", mib(own), mib(rss-own))
@@ -91,6 +95,9 @@ type town struct {
 	db   *bolt.Store
 
 	idle, retention time.Duration
+
+	settled  int // entries that were moved to where they belong after the others had gone
+	settling time.Duration
 
 	names []string
 	got   map[string]figure

@@ -101,6 +101,7 @@ const (
 	alone   = 150 // calls of a round, one at a time
 	crowd   = 64  // callers at once
 	perHead = 25  // calls of each of them in a round
+	floodOf = 60_000
 )
 
 // traffic measures the towns in turns.
@@ -123,12 +124,14 @@ func traffic(t *testing.T, towns []*town) {
 		for _, k := range kinds {
 			for _, w := range towns {
 				one, all := key{w, k.name + ", alone"}, key{w, k.name + ", 64 at once"}
+				w.settle(t)
 				s, _ := run(t, 1, alone, k.do(w))
 				got[one] = append(got[one], s...)
 				before := written(t)
 				s, d := run(t, crowd, perHead, k.do(w))
 				got[all], clock[all], wrote[all] = append(got[all], s...), clock[all]+d, wrote[all]+written(t)-before
 				w.signOut(t)
+				w.settle(t)
 			}
 		}
 	}
@@ -145,6 +148,32 @@ func traffic(t *testing.T, towns []*town) {
 				continue
 			}
 			w.note(k.name+", 64 at once, written", figure{float64(wrote[all]) / float64(len(got[all])), "bytes"})
+		}
+	}
+}
+
+// settle waits until nothing stands apart, so that a town at rest does not keep
+// the disk busy while another is measured.
+func (w *town) settle(t *testing.T) {
+	t.Helper()
+	start, n := time.Now(), w.db.Apart()
+	for w.db.Apart() > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.settled, w.settling = w.settled+n, w.settling+time.Since(start)
+}
+
+// flood is longer than what may stand apart: then every commit moves as much to
+// its place as it adds.
+func flood(t *testing.T, towns []*town) {
+	t.Helper()
+	for _, w := range towns {
+		w.settle(t)
+		for _, part := range []string{"the first", "the last"} {
+			s, d := run(t, crowd, floodOf/crowd, func() error { return w.refreshes(t) })
+			w.note("a long flood of refreshes, "+part+" 60,000, p50", took(s.at(.5)))
+			w.note("a long flood of refreshes, "+part+" 60,000, p99", took(s.at(.99)))
+			w.note("a long flood of refreshes, "+part+" 60,000", figure{float64(len(s)) / d.Seconds(), "/s"})
 		}
 	}
 }

@@ -18,6 +18,8 @@ import (
 type tx struct {
 	b        *bbolt.Tx // nil once fn has returned: a Tx does not outlive it
 	writable bool
+	places   *places // of what stands apart (recent.go)
+	recent   *recent // if writable
 
 	undo    []undo
 	changes []authn.Change
@@ -26,11 +28,13 @@ type tx struct {
 
 var _ authn.Tx = (*tx)(nil)
 
-// undo is what was under a key before; nil is nothing.
+// undo is what was under a key before, nil for nothing, where that stood, and
+// where it stands now.
 type undo struct {
-	bucket bucket
-	key    []byte
-	value  []byte
+	bucket   bucket
+	key      []byte
+	value    []byte
+	was, now uint64 // places
 }
 
 func (t *tx) finish() { t.b = nil }
@@ -47,19 +51,21 @@ func (t *tx) bucket(b bucket) *bbolt.Bucket {
 }
 
 // get returns what is under key. The slice is bbolt's: read it at once.
-func (t *tx) get(b bucket, key []byte) []byte { return t.bucket(b).Get(key) }
+func (t *tx) get(b bucket, key []byte) []byte {
+	if at := t.place(b, key); at != 0 {
+		return t.writtenAt(at).value
+	}
+	return t.bucket(b).Get(key)
+}
 
 func (t *tx) put(b bucket, key, value []byte) error {
 	if !t.writable {
 		return errReadOnly
 	}
-	t.remember(b, key)
 	// bbolt copies the key and keeps the value. An empty one must not be nil:
 	// it is what get answers in this transaction, and nil means nothing there.
-	if err := t.bucket(b).Put(key, append([]byte{}, value...)); err != nil {
-		return t.fail(fmt.Errorf("store: write to %s: %w", b, err))
-	}
-	return nil
+	at := t.place(b, key)
+	return t.change(b, key, at, t.placeFor(b, key, at), append([]byte{}, value...))
 }
 
 // index puts an entry unless it is there already. Most writes move none of a
@@ -76,15 +82,22 @@ func (t *tx) del(b bucket, key []byte) error {
 	if !t.writable {
 		return errReadOnly
 	}
-	t.remember(b, key)
-	if err := t.bucket(b).Delete(key); err != nil {
-		return t.fail(fmt.Errorf("store: delete from %s: %w", b, err))
+	if at := t.place(b, key); at != 0 {
+		if err := t.change(b, key, at, 0, nil); err != nil {
+			return err
+		}
 	}
-	return nil
+	return t.change(b, key, 0, 0, nil)
 }
 
-func (t *tx) remember(b bucket, key []byte) {
-	t.undo = append(t.undo, undo{b, slices.Clone(key), bytes.Clone(t.get(b, key))})
+// change moves the entry of a key (recent.go), and remembers how to undo that.
+func (t *tx) change(b bucket, key []byte, from, to uint64, value []byte) error {
+	u := undo{bucket: b, key: slices.Clone(key), value: bytes.Clone(t.get(b, key)), was: from, now: to}
+	t.undo = append(t.undo, u)
+	if err := t.move(b, u.key, from, to, value); err != nil {
+		return t.fail(fmt.Errorf("store: write to %s: %w", b, err))
+	}
+	return nil
 }
 
 // fail keeps a record that is half written from being committed, even if the
@@ -98,15 +111,10 @@ func (t *tx) fail(err error) error {
 
 // rollback puts back in btx what was there before t.
 func (t *tx) rollback(btx *bbolt.Tx) error {
+	t.b = btx
+	defer t.finish()
 	for _, u := range slices.Backward(t.undo) {
-		b := btx.Bucket([]byte(u.bucket))
-		var err error
-		if u.value == nil {
-			err = b.Delete(u.key)
-		} else {
-			err = b.Put(u.key, u.value)
-		}
-		if err != nil {
+		if err := t.move(u.bucket, u.key, u.now, u.was, u.value); err != nil {
 			return err
 		}
 	}
@@ -123,17 +131,20 @@ func (t *tx) changed(c authn.Change) {
 // ascend calls fn for each key that begins with prefix, in order, until fn
 // returns false. fn must not write.
 func (t *tx) ascend(b bucket, prefix []byte, fn func(suffix, v []byte) bool) {
+	m := t.forward(b, prefix, fn)
 	c := t.bucket(b).Cursor()
 	for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
-		if !fn(k[len(prefix):], v) {
+		if !m.see(k[len(prefix):], v) {
 			return
 		}
 	}
+	m.rest()
 }
 
 // descend is ascend backwards; unless before is empty it begins at the last
 // suffix below that.
 func (t *tx) descend(b bucket, prefix []byte, before string, fn func(suffix, v []byte) bool) {
+	m := t.backward(b, prefix, before, fn)
 	c := t.bucket(b).Cursor()
 	first, _ := c.First()
 	limit := after(prefix)
@@ -142,11 +153,12 @@ func (t *tx) descend(b bucket, prefix []byte, before string, fn func(suffix, v [
 	}
 	k, v := seekBelow(c, first, limit)
 	for k != nil && bytes.HasPrefix(k, prefix) {
-		if !fn(k[len(prefix):], v) {
+		if !m.see(k[len(prefix):], v) {
 			return
 		}
 		k, v = previous(c, first, k)
 	}
+	m.rest()
 }
 
 // seekBelow moves c to the last key below limit; nil means no limit.

@@ -109,17 +109,52 @@ func (s *Store) write() {
 	// A page that the disk will not give is an error of this store, not the
 	// end of the process.
 	debug.SetPanicOnFault(true)
-	last := 1
+	last, rest := 1, quietAfter
 	for {
+		idle := time.NewTimer(s.patience(rest))
 		select {
 		case <-s.closing:
 			return
 		case c := <-s.calls:
 			batch := s.gather(c, last)
-			last = len(batch)
+			last, rest = len(batch), quietAfter
 			s.process(batch)
+		case <-idle.C:
+			rest = breakAfter
+			if s.settle() != nil {
+				rest = forever // or until somebody has come
+			}
 		}
+		idle.Stop()
 	}
+}
+
+// patience is for how long nobody has to come until some of what stands apart is
+// moved to where it belongs: for this long, or less if there is much of it.
+func (s *Store) patience(rest time.Duration) time.Duration {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	switch n := s.states.now.places.Len(); {
+	case n == 0:
+		return forever
+	case n > s.recent.keep && rest == quietAfter:
+		return breakAfter
+	default:
+		return rest
+	}
+}
+
+// settle moves some of what stands apart. An error leaves it where it is.
+func (s *Store) settle() error {
+	t, err := s.beginWriting()
+	if err != nil {
+		return err
+	}
+	if err := guarded(func() error { return t.settle(settleAtOnce) }); err != nil {
+		s.throwAway(t.b)
+		return err
+	}
+	return s.commit(t.b)
 }
 
 // gather returns first and whoever else waits, or comes within the delay if
@@ -155,21 +190,21 @@ func (s *Store) gather(first *call, last int) []*call {
 // process brings every call of the batch to its end.
 func (s *Store) process(batch []*call) {
 	for len(batch) > 0 {
-		btx, err := s.begin(true)
+		all, err := s.beginWriting()
 		if err != nil {
 			for _, c := range batch {
 				c.done <- err
 			}
 			return
 		}
-		ran, crashed := runAll(btx, batch)
+		ran, crashed := runAll(all, batch)
 		if crashed != nil {
-			s.throwAway(btx)
+			s.throwAway(all.b)
 			crashed.done <- crashed.err
 			batch = without(batch, crashed)
 			continue
 		}
-		err = s.finish(btx, ran)
+		err = s.finish(all, ran)
 		for _, c := range ran {
 			if err != nil {
 				c.done <- err
@@ -181,14 +216,25 @@ func (s *Store) process(batch []*call) {
 	}
 }
 
-// runAll gives each call its turn and returns those that took it, or the one
-// that crashed.
-func runAll(btx *bbolt.Tx, batch []*call) (ran []*call, crashed *call) {
+// beginWriting begins the transaction of a batch.
+func (s *Store) beginWriting() (*tx, error) {
+	btx, _, err := s.begin(true)
+	if err != nil {
+		return nil, err
+	}
+	s.recent.places = s.recent.kept.Copy() // whatever became of the one before
+	return &tx{b: btx, writable: true, places: s.recent.places, recent: &s.recent}, nil
+}
+
+// runAll gives each call its turn, with what all of them write to, and returns
+// those that took it, or the one that crashed.
+func runAll(all *tx, batch []*call) (ran []*call, crashed *call) {
 	for _, c := range batch {
 		if !c.state.CompareAndSwap(waiting, taken) {
 			continue
 		}
-		c.t = &tx{b: btx, writable: true}
+		one := *all
+		c.t = &one
 		c.turn <- c.t
 		out := <-c.ran
 		c.err = out.err
@@ -199,7 +245,7 @@ func runAll(btx *bbolt.Tx, batch []*call) (ran []*call, crashed *call) {
 			c.err = c.t.failed
 		}
 		if c.err != nil {
-			if err := c.t.rollback(btx); err != nil {
+			if err := c.t.rollback(all.b); err != nil {
 				return nil, c
 			}
 			c.t.undo, c.t.changes = nil, nil
@@ -224,18 +270,29 @@ func without(batch []*call, out *call) []*call {
 
 // finish commits what the calls wrote, if they wrote anything, and tells the
 // watchers.
-func (s *Store) finish(btx *bbolt.Tx, ran []*call) error {
+func (s *Store) finish(all *tx, ran []*call) error {
 	var changes []authn.Change
-	wrote := false
+	wrote, added := false, 0
 	for _, c := range ran {
 		wrote = wrote || len(c.t.undo) > 0
+		for _, u := range c.t.undo {
+			if u.now != 0 {
+				added++
+			}
+		}
 		changes = append(changes, c.t.changes...)
 	}
 	if !wrote {
-		s.throwAway(btx)
+		s.throwAway(all.b)
 		return nil
 	}
-	if err := s.commit(btx); err != nil {
+	if s.recent.places.Len() > s.recent.most {
+		if err := guarded(func() error { return all.settle(added + added/4 + 1) }); err != nil {
+			s.throwAway(all.b)
+			return fmt.Errorf("store: write: %w", err)
+		}
+	}
+	if err := s.commit(all.b); err != nil {
 		return err
 	}
 	s.watch.tell(changes)
@@ -249,11 +306,13 @@ func (s *Store) finish(btx *bbolt.Tx, ran []*call) error {
 func (s *Store) commit(btx *bbolt.Tx) (err error) {
 	defer s.timed("commit", time.Now(), &err)
 	id := btx.ID()
+	s.announce(state{id, s.recent.places.Copy()})
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("store: panic in a commit: %v, at %s: restart the server", p, panicSite())
 			s.breakDown(err)
 		}
+		s.announced(err == nil)
 	}()
 	if err := btx.Commit(); err != nil {
 		err = fmt.Errorf("store: write: %w", err)
@@ -266,9 +325,27 @@ func (s *Store) commit(btx *bbolt.Tx) (err error) {
 	return nil
 }
 
+// announce has readers go by the index of a commit as soon as they see it.
+func (s *Store) announce(coming state) {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	s.states.coming = coming
+}
+
+// announced settles which index they go by.
+func (s *Store) announced(committed bool) {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if committed {
+		s.states.now = s.states.coming
+		s.recent.kept = s.recent.places.Copy()
+	}
+	s.states.coming = state{}
+}
+
 // visible reports whether readers see the transaction with this id.
 func (s *Store) visible(id int) bool {
-	btx, err := s.begin(false)
+	btx, _, err := s.begin(false)
 	if err != nil {
 		return true
 	}
