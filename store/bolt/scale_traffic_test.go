@@ -97,7 +97,7 @@ var judged = []string{"a sign-in's store share, 64 at once, p99", "a refresh, 64
 var bounded = []string{"a sign-in's store share, 64 at once, written", "a refresh, 64 at once, written"}
 
 const (
-	rounds  = 6   // of every figure, in each town in turn
+	rounds  = 12  // of every figure, in each town in turn: a p99 is of the worst few commits
 	alone   = 150 // calls of a round, one at a time
 	crowd   = 64  // callers at once
 	perHead = 25  // calls of each of them in a round
