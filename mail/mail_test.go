@@ -3,6 +3,9 @@ package mail_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,6 +146,56 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("got %v, want an error that allows another try", err)
 		}
 	})
+}
+
+// TestSendEndsWithItsContext, wherever the server has stopped talking: whoever
+// stops the process waits for it. And nothing is left open.
+func TestSendEndsWithItsContext(t *testing.T) {
+	endsWith := func(t *testing.T, url string, stopped func()) {
+		t.Helper()
+		sender := open(t, url)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- sender.Send(ctx, testMessage()) }()
+		stopped()
+		cancel()
+		select {
+		case err := <-ended:
+			if err == nil || mail.Permanent(err) {
+				t.Errorf("got %v, want an error that allows another try", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("it is still waiting for the server")
+		}
+	}
+	t.Run("before it answers a recipient", func(t *testing.T) {
+		hold := make(chan struct{})
+		server := smtptest.Start(t, smtptest.Options{})
+		server.Refuse(func(string) error { <-hold; return nil })
+		defer close(hold)
+		endsWith(t, "smtp://"+server.Addr, func() { server.WaitAttempts(t, 1) })
+	})
+	for _, scheme := range []string{"smtp", "smtps"} {
+		t.Run("before its first word to "+scheme, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			var conn net.Conn
+			endsWith(t, scheme+"://"+l.Addr().String(), func() {
+				if conn, err = l.Accept(); err != nil {
+					t.Fatal(err)
+				}
+			})
+			defer conn.Close()
+			_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection was left open")
+			}
+		})
+	}
 }
 
 // TestRecipientTricks has what would reach somebody else, or write headers.

@@ -8,6 +8,7 @@ import (
 	"net"
 	netmail "net/mail"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,11 +21,14 @@ import (
 const attemptTimeout = 60 * time.Second
 
 // server is one mail server, spoken to by RFC 5321 with RFC 3207 STARTTLS or
-// RFC 8314 implicit TLS.
+// RFC 8314 implicit TLS. Nothing in it changes: every mail has a conversation of
+// its own.
 type server struct {
-	host    string
-	options []gomail.Option
-	from    from
+	host     string
+	options  []gomail.Option
+	from     from
+	tls      *tls.Config
+	implicit bool // TLS from the first byte
 }
 
 // newServer reads smtp://user:password@host:port. With credentials, or with
@@ -46,26 +50,36 @@ func newServer(u *url.URL, f from) (*server, error) {
 		}
 		port = n
 	}
-	s := &server{host: host, from: f, options: []gomail.Option{
+	s := &server{host: host, from: f, implicit: u.Scheme == "smtps", tls: &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}}
+	s.options = []gomail.Option{
 		gomail.WithPort(port),
 		gomail.WithTimeout(attemptTimeout),
-		gomail.WithTLSConfig(&tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}),
+		gomail.WithTLSConfig(s.tls),
 		gomail.WithHELO(helo(f)),
-	}}
+	}
 	password, hasPassword := u.User.Password()
+	signIn := gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover)
 	switch {
-	case u.Scheme == "smtps":
+	case s.implicit:
 		s.options = append(s.options, gomail.WithSSL())
+		signIn = gomail.WithOpportunisticSMTPAuth(overTLS...)
 	case hasPassword && !loopback(host):
 		s.options = append(s.options, gomail.WithTLSPolicy(gomail.TLSMandatory))
 	default:
 		s.options = append(s.options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
 	}
 	if hasPassword {
-		s.options = append(s.options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover),
+		s.options = append(s.options, signIn,
 			gomail.WithUsername(u.User.Username()), gomail.WithPassword(password))
 	}
 	return s, nil
+}
+
+// overTLS are the ways to sign in over TLS, the best first, as go-mail would
+// choose if it knew of the TLS that dial makes.
+var overTLS = []gomail.SMTPAuthType{
+	gomail.SMTPAuthSCRAMSHA256PLUS, gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthSCRAMSHA1PLUS, gomail.SMTPAuthSCRAMSHA1,
+	gomail.SMTPAuthNTLM, gomail.SMTPAuthCramMD5, gomail.SMTPAuthPlain, gomail.SMTPAuthLogin,
 }
 
 // helo is the name we greet with: the domain mails come from, since the name of
@@ -75,18 +89,18 @@ func helo(f from) string {
 	return domain
 }
 
-// deliver makes one attempt.
+// deliver makes one attempt, which is over when ctx is.
 func (s *server) deliver(ctx context.Context, m Message) error {
 	msg, err := s.compose(m)
 	if err != nil {
 		return permanentError{err}
 	}
-	client, err := gomail.NewClient(s.host, s.options...)
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	client, err := gomail.NewClient(s.host, slices.Concat(s.options, []gomail.Option{gomail.WithDialContextFunc(s.dial(ctx))})...)
 	if err != nil {
 		return permanentError{fmt.Errorf("mail.url: %w", err)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	if err := client.DialWithContext(ctx); err != nil {
 		return fmt.Errorf("reach the mail server: %w", err)
 	}
@@ -98,6 +112,25 @@ func (s *server) deliver(ctx context.Context, m Message) error {
 		return nil
 	}
 	return classify(err)
+}
+
+// dial makes the connection of one attempt, and closes it when the attempt is
+// over, whatever has come of the conversation: go-mail heeds no context once it
+// is connected, gives its steps attemptTimeout anew, and leaves connections open
+// that it could not sign in on or say goodbye to.
+func (s *server) dial(attempt context.Context) gomail.DialContextFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(attempt, func() { conn.Close() })
+		if !s.implicit {
+			return conn, nil
+		}
+		secured := tls.Client(conn, s.tls)
+		return secured, secured.HandshakeContext(ctx)
+	}
 }
 
 // compose builds the MIME message: text, and HTML as its alternative.
