@@ -35,18 +35,44 @@ func (s *Service) BePatient() {
 }
 
 // DeliverDue sends what is due by the clock, as the postman does, and waits for
-// the postman's own round.
+// what he has sent off, and until it has arrived.
 func (s *Service) DeliverDue(ctx context.Context) (next time.Time, err error) {
-	return s.deliverDue(ctx)
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	for begun := true; begun && err == nil; {
+		s.outbox.flights.hold()()
+		begun, next, err = s.round(ctx)
+	}
+	return next, err
+}
+
+// LookIntoOutbox is the postman's look at it, which waits for no letter.
+func (s *Service) LookIntoOutbox(ctx context.Context) error {
+	_, err := s.deliverDue(ctx)
+	return err
+}
+
+// hold waits until no letter is under way, and keeps it so until release is
+// called.
+func (f *flights) hold() (release func()) {
+	for range maxFlights {
+		f.places <- struct{}{}
+	}
+	return func() {
+		for range maxFlights {
+			<-f.places
+		}
+	}
 }
 
 // HoldPostman keeps the outbox as it is until release is called.
 func (s *Service) HoldPostman() (release func()) {
 	s.outbox.mu.Lock()
-	return sync.OnceFunc(s.outbox.mu.Unlock)
+	free := s.outbox.flights.hold()
+	return sync.OnceFunc(func() { free(); s.outbox.mu.Unlock() })
 }
 
-// SetPatience is how long Close waits for the letter under way.
+// SetPatience is how long Close waits for letters under way.
 func (s *Service) SetPatience(d time.Duration) {
 	defer s.HoldPostman()()
 	s.outbox.patience = d
@@ -63,7 +89,10 @@ func (s *Service) FillMailLimit(n int, now time.Time) (size int) {
 	return len(s.mailLimit.count)
 }
 
-const MaxCounters = maxCounters
+const (
+	MaxCounters = maxCounters
+	MaxFlights  = maxFlights
+)
 
 // Stop ends the background work as Close does, and does not wait for it.
 func (s *Service) Stop() { s.stop() }

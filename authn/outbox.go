@@ -10,7 +10,7 @@ import (
 
 // Mails are not sent while somebody waits for an answer. What is to be sent is
 // put into the store, in the transaction of what it is about, and a postman
-// takes it from there (postman.go). Asking for a reset, for another
+// takes it from there (postman.go, flight.go). Asking for a reset, for another
 // verification mail or, where addresses must be proven, for an account puts one
 // record into the outbox and looks nobody up: known and unknown addresses
 // cannot be told apart by the work, since it is the same.
@@ -67,7 +67,7 @@ type Mailer interface {
 	// Deliver returns nil once somebody else has taken responsibility for the
 	// letter. An error means that it is tried again later, unless it is a
 	// PermanentFailure. It returns soon after ctx ends. The token in a letter is
-	// for the letter only.
+	// for the letter only. It is called from several goroutines at once.
 	Deliver(ctx context.Context, l Letter) error
 }
 
@@ -189,15 +189,16 @@ func (s *Service) notice(tx Tx, k MailKind, u User, c Client, now time.Time) err
 
 // outbox is the postman's side of the outbox.
 type outbox struct {
-	wake chan struct{} // capacity 1: something was put in
+	wake chan struct{} // capacity 1: something was put in, or a place has become free
 
-	mu       sync.Mutex // held while mails are sent: one at a time
-	sent     map[string]struct{}
-	patience time.Duration // how long Close waits for the letter under way
+	mu       sync.Mutex    // held while mails are made: one at a time
+	patience time.Duration // how long Close waits for letters under way
+
+	flights *flights
 }
 
 func newOutbox() outbox {
-	return outbox{wake: make(chan struct{}, 1), sent: map[string]struct{}{}, patience: closeLimit}
+	return outbox{wake: make(chan struct{}, 1), patience: closeLimit, flights: newFlights()}
 }
 
 // wakePostman has the outbox looked at. It never waits.

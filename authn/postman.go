@@ -10,7 +10,6 @@ import (
 const (
 	postmanPause = 30 * time.Second // at most this long until the outbox is looked at again
 	postmanBatch = 100
-	attemptLimit = 50 * time.Second // for one letter; less than the shortest backoff
 
 	firstBackoff = time.Minute
 	maxBackoff   = time.Hour
@@ -45,86 +44,89 @@ func (s *Service) postman(ctx context.Context) {
 	}
 }
 
-// deliverDue tries to send every mail whose time has come, and returns when the
-// next one's will; the zero time if nothing waits.
+// deliverDue begins to send every mail whose time has come, and returns when the
+// next one's will; the zero time if nothing waits but behind a letter under way,
+// whose end calls the postman. Mails are made here, one at a time.
 func (s *Service) deliverDue(ctx context.Context) (next time.Time, err error) {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	for ctx.Err() == nil {
-		var waiting []Outgoing
-		total := 0
-		err := s.deps.Store.View(ctx, func(tx Tx) (err error) {
-			waiting, total, err = tx.Outbox(postmanBatch)
-			return err
-		})
-		if err != nil {
-			return time.Time{}, err
-		}
-		s.observe(MetricMailQueue, "", float64(total))
-		if total == 0 {
-			return time.Time{}, nil
-		}
-		for _, o := range waiting {
-			now := s.deps.Now()
-			if o.NextAt.After(now) {
-				return o.NextAt, nil
-			}
-			if ctx.Err() != nil {
-				return time.Time{}, ctx.Err()
-			}
-			if err := s.try(ctx, o, now); err != nil {
-				return time.Time{}, err
-			}
-		}
+	for begun := true; begun && err == nil; {
+		begun, next, err = s.round(ctx)
 	}
-	return time.Time{}, ctx.Err()
+	return next, err
 }
 
-// try makes one attempt at a mail. Afterwards it is gone from the outbox or its
-// next turn is in the future. The error is the store's.
-func (s *Service) try(ctx context.Context, o Outgoing, now time.Time) error {
-	ctx, done := attemptContext(ctx, s.outbox.patience)
-	defer done()
-	_, sent := s.outbox.sent[o.ID]
-	switch {
-	case sent: // and only the record was left behind
-		return s.remove(ctx, o.ID)
-	case !now.Before(o.ExpiresAt):
-		return s.giveUp(ctx, o, "expired", now)
+// round is one look at the outbox. begun says that another is worth while.
+func (s *Service) round(ctx context.Context) (begun bool, next time.Time, err error) {
+	var waiting []Outgoing
+	total := 0
+	err = s.deps.Store.View(ctx, func(tx Tx) (err error) {
+		waiting, total, err = tx.Outbox(postmanBatch)
+		return err
+	})
+	if err != nil {
+		return false, time.Time{}, err
 	}
-	l, due, err := s.prepare(ctx, o, now)
-	if errors.Is(err, errMailLimit) {
-		s.deps.Log.Info("a mail was not sent: its address has had limits.mail", "kind", string(o.Kind), "mail", o.ID)
-		return s.withhold(ctx, o, now)
+	s.observe(MetricMailQueue, "", float64(total))
+	behind := map[string]bool{} // whose turn is after that of a mail passed over
+	for _, o := range waiting {
+		if o.NextAt.After(s.deps.Now()) {
+			return begun, o.NextAt, nil
+		}
+		if behind[o.Email] || s.outbox.flights.toward(o.Email) {
+			behind[o.Email] = true
+			continue
+		}
+		if err := s.try(ctx, o); err != nil {
+			return false, time.Time{}, err
+		}
+		begun = true
 	}
-	if err != nil || !due {
+	return begun, time.Time{}, nil
+}
+
+// try makes one attempt at a mail, once there is a place for it. What has to be
+// written first is written when it returns; how the attempt ends is not waited
+// for. The error is the store's, or that of ctx.
+func (s *Service) try(ctx context.Context, o Outgoing) error {
+	if err := s.outbox.flights.enter(ctx, o.Email); err != nil {
 		return err
 	}
-	err = s.deps.Mail.Deliver(ctx, l)
-	switch {
-	case err == nil:
-		s.outbox.sent[o.ID] = struct{}{}
-		s.observe(MetricMails, "sent", 1)
-		return s.remove(ctx, o.ID)
-	case isPermanent(err):
-		s.deps.Log.Warn("a mail was refused for good", "kind", string(l.Kind), "mail", o.ID, "error", err)
-		return s.giveUp(ctx, o, "refused", now)
-	default:
-		s.deps.Log.Warn("a mail could not be sent; it is tried again", "kind", string(l.Kind), "mail", o.ID, "attempts", o.Attempts+1, "error", err)
-		s.observe(MetricMails, "failed", 1)
-		return nil
+	ctx, done := attemptContext(ctx, s.outbox.patience)
+	over := func() {
+		done()
+		s.outbox.flights.leave(o.Email)
 	}
+	now := s.deps.Now() // the place may have been long in coming
+	l, due, err := s.compose(ctx, o, now)
+	if err != nil || !due {
+		over()
+		return err
+	}
+	s.work.Go(func() {
+		s.fly(ctx, o, l, now)
+		over()
+		s.wakePostman() // for what waits behind it, and to say how many wait
+	})
+	return nil
 }
 
-// attemptContext outlives the end of ctx for a moment: a letter that is just
-// being handed over is not dropped half-way, and what became of it is written.
-func attemptContext(ctx context.Context, patience time.Duration) (context.Context, func()) {
-	attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
-	release := context.AfterFunc(ctx, func() {
-		hurry := time.AfterFunc(patience, cancel)
-		context.AfterFunc(attempt, func() { hurry.Stop() })
-	})
-	return attempt, func() { release(); cancel() }
+// compose makes the letter of a mail. due is false where there is nothing to send:
+// the mail is gone from the outbox then.
+func (s *Service) compose(ctx context.Context, o Outgoing, now time.Time) (l Letter, due bool, err error) {
+	_, sent := s.outbox.flights.sent.Load(o.ID)
+	switch {
+	case sent: // and only the record was left behind
+		return Letter{}, false, s.remove(ctx, o.ID)
+	case !now.Before(o.ExpiresAt):
+		return Letter{}, false, s.giveUp(ctx, o, "expired", now)
+	}
+	l, due, err = s.prepare(ctx, o, now)
+	if errors.Is(err, errMailLimit) {
+		s.deps.Log.Info("a mail was not sent: its address has had limits.mail", "kind", string(o.Kind), "mail", o.ID)
+		return Letter{}, false, s.withhold(ctx, o, now)
+	}
+	return l, due, err
 }
 
 // remove takes a mail out of the outbox.
@@ -135,7 +137,7 @@ func (s *Service) remove(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("take a mail out of the outbox: %w", err)
 	}
-	delete(s.outbox.sent, id)
+	s.outbox.flights.sent.Delete(id)
 	return nil
 }
 

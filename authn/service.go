@@ -234,7 +234,7 @@ func (s *Service) SendMails() {
 	}
 }
 
-// Close ends the background work, waiting a moment for a mail that is just
+// Close ends the background work, waiting a moment for mails that are just
 // being sent, and writes what waits to be written. The store is the caller's to
 // close.
 func (s *Service) Close() error {

@@ -283,13 +283,13 @@ func TestMovingWithoutMailVoidsTickets(t *testing.T) {
 func TestALateResetEndsOnTime(t *testing.T) {
 	m := newMailing(t, nil)
 	u := m.newUser(t, "ada")
+	m.box.answer(errors.New("try again"))
 	if err := m.AdminResetPassword(ctx, u.ID, cli); err != nil {
 		t.Fatal(err)
 	}
-	m.box.answer(errors.New("try again"))
 	m.arrived(t)
-	m.advance(50 * time.Minute)
 	m.box.answer(nil)
+	m.advance(50 * time.Minute)
 	token := m.newest(t, "reset_password", adaMail)
 	m.set(start.Add(time.Hour))
 	if err := useReset(m, token); !errors.Is(err, authn.ErrTicketInvalid) {

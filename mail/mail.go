@@ -42,7 +42,8 @@ type Message struct {
 	Date    time.Time
 }
 
-// Sender delivers messages. It may be used from several goroutines at once.
+// Sender delivers messages. It may be used from several goroutines at once: each
+// message has a conversation of its own, and none waits for another.
 type Sender struct {
 	from    from
 	deliver func(ctx context.Context, m Message) error
@@ -107,7 +108,7 @@ func (s *Sender) Send(ctx context.Context, m Message) error {
 	return s.deliver(ctx, m)
 }
 
-// toLog prints mails instead of sending them.
+// toLog prints mails instead of sending them, one after another.
 func toLog(w io.Writer, f from) func(context.Context, Message) error {
 	var mu sync.Mutex
 	return func(_ context.Context, m Message) error {

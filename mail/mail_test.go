@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,6 +197,50 @@ func TestSendEndsWithItsContext(t *testing.T) {
 				t.Error("the connection was left open")
 			}
 		})
+	}
+}
+
+// TestSendSeveralAtOnce: each mail has a conversation of its own, and one that
+// the server holds keeps none of the others.
+func TestSendSeveralAtOnce(t *testing.T) {
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	server := smtptest.Start(t, smtptest.Options{})
+	t.Cleanup(release) // before the server is closed
+	server.Refuse(func(to string) error {
+		if to == "slow@example.com" {
+			<-hold
+		}
+		return nil
+	})
+	sender := open(t, "smtp://"+server.Addr)
+	var all sync.WaitGroup
+	send := func(name string) {
+		all.Go(func() {
+			m := testMessage()
+			m.ID, m.To, m.Text = name, name+"@example.com", "to "+name+"\n"
+			if err := sender.Send(t.Context(), m); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	const others = 20
+	send("slow")
+	server.WaitAttempts(t, 1)
+	for n := range others {
+		send(fmt.Sprintf("ann%d", n))
+	}
+	server.Wait(t, others) // while it is held
+	release()
+	server.Wait(t, others+1)
+	all.Wait()
+	seen := map[string]bool{}
+	for _, m := range server.Mails() {
+		name, _, _ := strings.Cut(m.To[0], "@")
+		if seen[name] || len(m.To) != 1 || m.Header.Get("Message-Id") != "<"+name+"@example.org>" || !strings.Contains(m.Body, "to "+name+"\r\n") {
+			t.Errorf("to %v, again %v: %v\n%s\nwant what was written to %s, once", m.To, seen[name], m.Header, m.Body, name)
+		}
+		seen[name] = true
 	}
 }
 

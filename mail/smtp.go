@@ -17,7 +17,7 @@ import (
 )
 
 // attemptTimeout bounds one attempt, from the first byte to the server's last
-// word: a server that stops talking must not hold up the mails behind this one.
+// word: a server that stops talking must not hold up whoever waits for it.
 const attemptTimeout = 60 * time.Second
 
 // server is one mail server, spoken to by RFC 5321 with RFC 3207 STARTTLS or

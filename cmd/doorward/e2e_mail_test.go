@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/doorward/doorward/mail/smtptest"
@@ -235,30 +236,85 @@ func TestInvitation(t *testing.T) {
 }
 
 // TestKilledBeforeItCouldSend has the mail server hang, and the process die with
-// a mail it has promised and not begun to send.
+// a mail it has promised and not begun to send: letters to one address wait for
+// each other.
 func TestKilledBeforeItCouldSend(t *testing.T) {
 	server := smtptest.Start(t, smtptest.Options{})
 	g := start(t, mailing(server, ""), unlimited...)
 	box := &mailbox{t: t, server: server}
-	for _, name := range []string{"ann", "bob"} {
-		r := g.post("/auth/register", fields{"username": name, "email": name + "@example.com", "password": goodPassword})
-		g.want(r, 201, "")
-		box.next(name+"@example.com", "Confirm")
-	}
+	r := g.post("/auth/register", fields{"username": "ann", "email": "ann@example.com", "password": goodPassword})
+	g.want(r, 201, "")
+	box.next("ann@example.com", "Confirm")
 	release := make(chan struct{})
 	server.Refuse(func(string) error { <-release; return smtptest.Temporary() })
-	attempts := 2
-	g.want(g.post("/auth/forgot-password", fields{"email": "ann@example.com"}), 202, "")
-	server.WaitAttempts(t, attempts+1) // and there it hangs
+	g.want(g.post("/auth/resend-verification", fields{"email": "ann@example.com"}), 202, "")
+	server.WaitAttempts(t, 2) // and there it hangs
 	// Nobody waits for the mail server: the next one is promised all the same.
-	g.want(g.post("/auth/forgot-password", fields{"email": "bob@example.com"}), 202, "")
+	g.want(g.post("/auth/forgot-password", fields{"email": "ann@example.com"}), 202, "")
 	g.kill()
 	close(release)
 	server.Refuse(nil)
 	g.run()
-	_, token := box.next("bob@example.com", "password").link(t)
+	_, token := box.next("ann@example.com", "password").link(t)
 	g.want(g.post("/auth/reset-password", fields{"token": token, "password": nextPassword}), 204, "")
-	g.login("bob", nextPassword)
+	g.login("ann", nextPassword)
+}
+
+// TestASlowRecipientHoldsUpNobodyElse: the mail server holds one conversation,
+// and the others go on. What it holds arrives once, and before what was sent to
+// the same person after it.
+func TestASlowRecipientHoldsUpNobodyElse(t *testing.T) {
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	server := smtptest.Start(t, smtptest.Options{})
+	t.Cleanup(release) // before the server is closed
+	g := start(t, mailing(server, ""), unlimited...)
+	for _, name := range []string{"slow", "ann", "bob"} {
+		g.doorward(goodPassword+"\n", "user", "add", name+"@example.com", "--verified", "--password-stdin")
+	}
+	var held atomic.Bool
+	server.Refuse(func(to string) error {
+		if to == "slow@example.com" && held.CompareAndSwap(false, true) {
+			<-hold // the first of them
+		}
+		return nil
+	})
+	box := &mailbox{t: t, server: server}
+	forgot := func(name string) {
+		g.want(g.post("/auth/forgot-password", fields{"email": name + "@example.com"}), 202, "")
+	}
+	forgot("slow")
+	server.WaitAttempts(t, 1)
+	forgot("slow")
+	for range 3 {
+		for _, name := range []string{"ann", "bob"} {
+			forgot(name)
+			box.next(name+"@example.com", "password")
+		}
+	}
+	for _, m := range server.Mails() {
+		if m.To[0] == "slow@example.com" {
+			t.Error("a mail has overtaken the one before it")
+		}
+	}
+	release()
+	_, older := box.next("slow@example.com", "password").link(t)
+	_, newer := box.next("slow@example.com", "password").link(t)
+	g.want(g.post("/auth/reset-password", fields{"token": older, "password": nextPassword}), 400, "TICKET_INVALID")
+	g.want(g.post("/auth/reset-password", fields{"token": newer, "password": nextPassword}), 204, "")
+	box.next("slow@example.com", "changed")
+	g.stop()
+	seen := map[string]bool{}
+	for _, m := range server.Mails() {
+		id := m.Header.Get("Message-Id")
+		if seen[id] {
+			t.Errorf("%s to %v was sent twice", id, m.To)
+		}
+		seen[id] = true
+	}
+	if len(seen) != 9 {
+		t.Errorf("%d mails, want 9", len(seen))
+	}
 }
 
 // TestMailGivenUp has the mail server refuse an address for good: that is in the
