@@ -2,6 +2,7 @@ package authn
 
 import (
 	"hash/maphash"
+	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -18,7 +19,8 @@ const (
 //
 // What is told to it by drop and clear is final: a value read before a change
 // and filled in after it would outlive a revocation, so a fill brings the mark
-// of its shard from before the read, and counts only if that still holds.
+// of its shard from before the read, and counts only if that still holds. What
+// is let go for room, or by sweep, has not changed: marks hold on.
 //
 // A cache is shut, holding nothing, until it is opened: it must not be used
 // while nobody would tell it of a change.
@@ -29,7 +31,7 @@ type cache[K comparable, V any] struct {
 
 type shard[K comparable, V any] struct {
 	mu         sync.Mutex
-	epoch      atomic.Uint64 // odd while open; moved under mu, by everything that forgets
+	epoch      atomic.Uint64 // odd while open; moved under mu, by everything that tells of a change
 	young, old map[K]V
 	_          [16]byte // one shard's lock on no other's cache line
 }
@@ -110,6 +112,25 @@ func (c *cache[K, V]) each(next func(epoch uint64) uint64) {
 		h.epoch.Store(next(h.epoch.Load()))
 		h.young, h.old = nil, nil
 		h.mu.Unlock()
+	}
+}
+
+// sweep lets go of what is over. Requests wait for one shard at a time, and for
+// what a shard holds at most that is a fraction of a millisecond.
+func (c *cache[K, V]) sweep(over func(V) bool) {
+	for i := range c.shards {
+		c.shards[i].sweep(over)
+	}
+}
+
+func (h *shard[K, V]) sweep(over func(V) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, generation := range []*map[K]V{&h.young, &h.old} {
+		maps.DeleteFunc(*generation, func(_ K, v V) bool { return over(v) })
+		if len(*generation) == 0 {
+			*generation = nil // a map keeps the room of what was in it
+		}
 	}
 }
 

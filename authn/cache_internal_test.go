@@ -112,3 +112,49 @@ func TestDropForgetsBothGenerations(t *testing.T) {
 		t.Errorf("got %q, want nothing", v)
 	}
 }
+
+// TestSweepOfACache lets go of what is over in both generations, and of nothing
+// else. It is no change: what was read before it may be filled in after it.
+func TestSweepOfACache(t *testing.T) {
+	c := newCache[int, string]()
+	c.open()
+	held := map[int]string{}
+	var before []mark
+	put := func(key int) {
+		held[key] = []string{"over", "good"}[key%2]
+		_, m, _ := c.get(key)
+		c.fill(key, held[key], m)
+		before = append(before, m)
+	}
+	put(0)
+	put(1)
+	for key := 2; c.shard(0).old == nil || c.shard(1).old == nil; key++ {
+		put(key)
+	}
+	_, underWay, _ := c.get(-1)
+	c.sweep(func(v string) bool { return v == "over" })
+	c.fill(-1, "good", underWay)
+	if _, _, ok := c.get(-1); !ok {
+		t.Error("a fill that was under way does not count")
+	}
+	for key, v := range held {
+		if got, _, ok := c.get(key); ok != (v == "good") || ok && got != v {
+			t.Fatalf("%d: got %q, %v; it was %s", key, got, ok, v)
+		}
+	}
+	for _, m := range before {
+		if !m.holds() {
+			t.Fatal("a mark from before the sweep does not hold")
+		}
+	}
+	c.sweep(func(string) bool { return true })
+	for i := range c.shards {
+		if h := &c.shards[i]; h.young != nil || h.old != nil {
+			t.Fatal("a shard without entries keeps their memory")
+		}
+	}
+	put(1)
+	if _, _, ok := c.get(1); !ok {
+		t.Error("what was swept empty takes nothing more")
+	}
+}

@@ -50,7 +50,7 @@ func parseCookie(value Secret) (sid string, secret cookieSecret, ok bool) {
 // collision of two tokens a question of luck.
 type verified struct {
 	session, subject string
-	from, until      int64    // seconds; not to be used before from, as verify judged it
+	from, until      int64    // seconds; not to be used before from, as verify judged it; forgotten at until
 	key              *ringKey // nor once this has retired: the sweep that forgets it all comes later
 	holder           atomic.Pointer[holder]
 }
@@ -58,12 +58,12 @@ type verified struct {
 // holder is a session and its user as of the marks of the caches they came from.
 // They were both fit for use; of what made them so only the time can change
 // while the marks hold. What a request needs lies together here: where there are
-// thousands, each place that is looked at comes from memory.
+// thousands, each place that is looked at comes from memory. The session itself
+// is not needed, so no token keeps it alive.
 type holder struct {
 	identity Identity
 	until    int64 // in nanoseconds, as of now; a session that was used may go on
 	marks    [2]mark
-	session  *Session
 }
 
 // holds reports whether nothing has changed that would have to be looked up. That
@@ -105,13 +105,13 @@ func (s *Service) identifyToken(ctx context.Context, token string, now time.Time
 	if h := v.holder.Load(); h != nil && h.holds(now) {
 		return h.identity, nil
 	}
-	h, err := s.holder(ctx, v.session, now)
+	h, x, err := s.holder(ctx, v.session, now)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Identity{}, ErrTokenRevoked
 	case err != nil:
 		return Identity{}, err
-	case h.session.User != v.subject:
+	case x.User != v.subject:
 		return Identity{}, ErrTokenRevoked
 	}
 	v.held(h)
@@ -124,6 +124,19 @@ func (s *Service) identifyToken(ctx context.Context, token string, now time.Time
 // held keeps the holder beside the token, so that the next request with it looks
 // up nothing else.
 func (v *verified) held(h holder) { v.holder.Store(&h) }
+
+// sweepTokens forgets the tokens whose time is over; else each would stay until
+// thousands of others had come. Who held one of the rest is let go if that would
+// have to be looked up again: a token that was exchanged for the next may never
+// be used again, and would keep alive a user who has long been replaced.
+func (s *Service) sweepTokens(now time.Time) {
+	s.tokens.sweep(func(v *verified) bool {
+		if h := v.holder.Load(); h != nil && !h.holds(now) {
+			v.holder.CompareAndSwap(h, nil) // not the one of a use meanwhile
+		}
+		return now.Unix() >= v.until
+	})
+}
 
 // verifiedToken is the token as verified now or before. Only the two limits of
 // time are left to the caller, and of these only the end is an answer of its own.
@@ -168,14 +181,14 @@ func (s *Service) identifyCookie(ctx context.Context, value Secret, now time.Tim
 	if !ok {
 		return Identity{}, ErrNotSignedIn
 	}
-	h, err := s.holder(ctx, sid, now)
-	if errors.Is(err, ErrNotFound) || err == nil && !h.session.opens(secret) {
+	h, x, err := s.holder(ctx, sid, now)
+	if errors.Is(err, ErrNotFound) || err == nil && !x.opens(secret) {
 		return Identity{}, ErrNotSignedIn
 	}
 	if err != nil {
 		return Identity{}, err
 	}
-	s.touch(h.session, now)
+	s.touch(x, now)
 	h.identity.Cookie = true
 	return h.identity, nil
 }
@@ -187,25 +200,25 @@ func (x *Session) opens(secret cookieSecret) bool {
 		subtle.ConstantTimeCompare(sum[:], x.CookieHash) == 1
 }
 
-// holder is the session and its user, both fit for use at now; else
+// holder is who holds the session, and the session, both fit for use at now; else
 // ErrNotFound.
-func (s *Service) holder(ctx context.Context, sid string, now time.Time) (h holder, err error) {
-	if h.session, h.marks[0], err = s.session(ctx, sid); err != nil {
-		return holder{}, err
+func (s *Service) holder(ctx context.Context, sid string, now time.Time) (h holder, x *Session, err error) {
+	if x, h.marks[0], err = s.session(ctx, sid); err != nil {
+		return holder{}, nil, err
 	}
-	if !s.usable(h.session, now) {
-		return holder{}, ErrNotFound
+	if !s.usable(x, now) {
+		return holder{}, nil, ErrNotFound
 	}
 	var u *User
-	if u, h.marks[1], err = s.user(ctx, h.session.User); err != nil {
-		return holder{}, err
+	if u, h.marks[1], err = s.user(ctx, x.User); err != nil {
+		return holder{}, nil, err
 	}
 	if !u.Active {
-		return holder{}, ErrNotFound
+		return holder{}, nil, ErrNotFound
 	}
-	h.identity = Identity{User: u, Session: h.session.ID, Mode: h.session.Mode}
-	h.until = h.session.Expires().UnixNano()
-	return h, nil
+	h.identity = Identity{User: u, Session: x.ID, Mode: x.Mode}
+	h.until = x.Expires().UnixNano()
+	return h, x, nil
 }
 
 // usable reports whether the session is live, counting uses not written yet. A
@@ -296,8 +309,8 @@ func fetch[V any](ctx context.Context, st Store, c *cache[string, *V], id string
 // Current is id as of now, or ErrTokenRevoked / ErrNotSignedIn (cookie). Expiry
 // of the access token is not looked at: for open streams.
 func (s *Service) Current(ctx context.Context, id Identity) (Identity, error) {
-	h, err := s.holder(ctx, id.Session, s.deps.Now())
-	dead := errors.Is(err, ErrNotFound) || err == nil && h.session.User != id.User.ID
+	h, x, err := s.holder(ctx, id.Session, s.deps.Now())
+	dead := errors.Is(err, ErrNotFound) || err == nil && x.User != id.User.ID
 	switch {
 	case dead && id.Cookie:
 		return Identity{}, ErrNotSignedIn
@@ -306,6 +319,6 @@ func (s *Service) Current(ctx context.Context, id Identity) (Identity, error) {
 	case err != nil:
 		return Identity{}, err
 	}
-	id.User, id.Mode = h.identity.User, h.session.Mode
+	id.User, id.Mode = h.identity.User, x.Mode
 	return id, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,6 +185,100 @@ func TestTokensOfEndedSessionsAreNotRemembered(t *testing.T) {
 			t.Errorf("%s: %d tokens are remembered, want %d", c.name, got, c.held)
 		}
 	}
+}
+
+// TestTokensAreRememberedUntilTheyEnd, and not until thousands of others have
+// come; those whose time is not over stay.
+func TestTokensAreRememberedUntilTheyEnd(t *testing.T) {
+	f := newService(t, nil)
+	f.newUser(t, "ada", "user")
+	first := f.signIn(t, "ada", authn.ModeToken)
+	f.advance(time.Minute)
+	second := f.signIn(t, "ada", authn.ModeToken)
+	for _, in := range []authn.SignIn{first, second} {
+		if _, err := f.Identify(ctx, bearer(in.AccessToken)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := start.Add(f.Config.Tokens.AccessTTL)
+	for _, c := range []struct {
+		name string
+		at   time.Time
+		held int
+	}{
+		{"before the first ends", end.Add(-1), 2},
+		{"as the first ends", end, 1},
+		{"before the second ends", end.Add(time.Minute - 1), 1},
+		{"as the second ends", end.Add(time.Minute), 0},
+	} {
+		f.set(c.at)
+		if err := f.Sweep(ctx, f.at()); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.TokensHeld(); got != c.held {
+			t.Errorf("%s: %d tokens are remembered, want %d", c.name, got, c.held)
+		}
+	}
+	// What is forgotten is answered as before, and not remembered again.
+	if _, err := f.Identify(ctx, bearer(first.AccessToken)); !errors.Is(err, authn.ErrTokenExpired) {
+		t.Errorf("got %v, want %v", err, authn.ErrTokenExpired)
+	}
+	if got := f.TokensHeld(); got != 0 {
+		t.Errorf("%d tokens are remembered after the use of one that has ended", got)
+	}
+}
+
+// TestARememberedTokenKeepsNobodyAlive who was replaced in the caches: the token
+// may never be used again. Who is still current stays, and costs no read.
+func TestARememberedTokenKeepsNobodyAlive(t *testing.T) {
+	spy := newSpy(t)
+	f := newService(t, onStore(spy))
+	u := f.newUser(t, "ada", "user")
+	in := f.signIn(t, "ada", authn.ModeToken)
+	use := func() {
+		t.Helper()
+		if _, err := f.Identify(ctx, bearer(in.AccessToken)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep := func() {
+		t.Helper()
+		if err := f.Sweep(ctx, f.at()); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+	}
+	use()
+	session, user := f.CachedSession(in.Session.ID), f.CachedUser(u.ID)
+	sweep()
+	if session.Value() == nil || user.Value() == nil {
+		t.Fatal("a sweep lets go of who is current")
+	}
+	spy.views.Store(0)
+	use()
+	if n := spy.views.Load(); n != 0 {
+		t.Errorf("after a sweep a request costs %d reads, want none", n)
+	}
+
+	if err := f.Store.Update(ctx, func(tx authn.Tx) error {
+		x, err := tx.Session(in.Session.ID)
+		return errors.Join(err, tx.PutSession(x))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	if session.Value() != nil {
+		t.Error("the token keeps a session that was replaced")
+	}
+	touchUser(t, f, u.ID)
+	sweep()
+	if user.Value() != nil {
+		t.Error("after a sweep the token keeps a user who was replaced")
+	}
+	if got := f.TokensHeld(); got != 1 {
+		t.Errorf("%d tokens are remembered, want the one", got)
+	}
+	use()
 }
 
 // TestIdentifyAfterRevocation: whatever ends a session or changes its user
@@ -470,7 +565,8 @@ func TestIdentifyManyAtOnce(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if err := f.Store.Update(ctx, func(tx authn.Tx) error { return tx.PutUser(u) }); err != nil {
+				err = f.Store.Update(ctx, func(tx authn.Tx) error { return tx.PutUser(u) })
+				if err := errors.Join(err, f.Sweep(ctx, f.at())); err != nil {
 					t.Error(err)
 					return
 				}

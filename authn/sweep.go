@@ -41,14 +41,17 @@ func (s *Service) background(ctx context.Context) {
 
 // sweep removes what has expired by now: sessions, tickets, events, counters
 // and keys, and the seeds of refresh links past their grace. Its cost is by what
-// it removes.
+// it removes; only the tokens that are remembered, of which there are a bounded
+// number, are all looked at.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
 	err := s.flush(ctx, beside, now) // or a session in use would look idle
 	if s.deps.Mail == nil {
 		// Nobody else takes away what waits from a time when there was mail.
 		err = errors.Join(err, s.giveUpExpired(ctx, now))
 	}
-	return errors.Join(err, s.sweepRecords(ctx, now), s.sweepSeeds(ctx, now), s.sweepKeys(ctx, now))
+	err = errors.Join(err, s.sweepRecords(ctx, now), s.sweepSeeds(ctx, now), s.sweepKeys(ctx, now))
+	s.sweepTokens(now) // last, as what has ended here holds no token any more
+	return err
 }
 
 // What nobody waits for is written in batches small enough that whoever shares
