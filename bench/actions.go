@@ -69,7 +69,7 @@ func (k *soaking) anybody(r *mathrand.Rand) *person { return k.people[r.IntN(len
 // caller is a session that only calls.
 func (k *soaking) caller(r *mathrand.Rand) (token, told string) {
 	i := r.IntN(soakTokens)
-	return k.tokenOf(i), k.crowd.members[i].user.Username
+	return k.callers.Load().all[i], k.crowd.members[i].user.Username
 }
 
 func pageByBearer(ctx context.Context, k *soaking, r *mathrand.Rand) (string, error) {
@@ -147,10 +147,9 @@ func refreshes(ctx context.Context, k *soaking, r *mathrand.Rand) (string, error
 	p := k.anybody(r)
 	p.Lock()
 	defer p.Unlock()
-	if time.Since(p.rotated) < refreshPause {
+	if time.Since(p.issued) < refreshPause {
 		return "not yet", nil
 	}
-	p.rotated = time.Now()
 	return p.rotate(ctx)
 }
 

@@ -156,7 +156,7 @@ func (s *site) render(name string, c *contender, more map[string]any) (string, e
 		return "", err
 	}
 	values := map[string]any{
-		"Dir": dir, "Port": c.port, "Upstream": s.upstreamPort, "Algorithm": c.algorithm, "Issuer": issuer,
+		"Dir": dir, "Port": c.port, "Upstream": s.upstreamPort, "Algorithm": c.algorithm, "Issuer": issuer, "TTL": s.ttl,
 		"Body": strings.Repeat("0123456789abcdef", 64),
 	}
 	for k, v := range more {

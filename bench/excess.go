@@ -31,7 +31,7 @@ func excess(ctx context.Context, o options) error {
 		return err
 	}
 	// Who calls from 127.0.0.1 may say which address it is for.
-	st, err := openStand(ctx, settings{proxies: `"127.0.0.1"`, retention: time.Hour})
+	st, err := openStand(ctx, settings{proxies: `"127.0.0.1"`, retention: time.Hour, ttl: ttl})
 	if err != nil {
 		return err
 	}

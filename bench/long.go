@@ -25,7 +25,7 @@ const (
 // long measures what connections cost that are open and do nothing: in memory,
 // and to those who do something.
 func long(ctx context.Context, o options) error {
-	st, err := openStand(ctx, settings{retention: time.Hour})
+	st, err := openStand(ctx, settings{retention: time.Hour, ttl: ttl})
 	if err != nil {
 		return err
 	}

@@ -73,6 +73,7 @@ type site struct {
 	proxyCPU, loadCPU int
 	upstreamPort      int
 	began             time.Time
+	ttl               time.Duration // of tokens
 	crowd             crowd
 	tokens            map[string]*tokens // by algorithm
 	upstream          *process
@@ -82,6 +83,7 @@ type site struct {
 // tokens are those of one algorithm.
 type tokens struct {
 	signer                    *signer
+	issued                    time.Time
 	hot, expired, guest, left string
 	all                       []string // one for every session
 	file                      string   // of them
@@ -135,7 +137,7 @@ func run(ctx context.Context, o options) error {
 
 // openSite builds what is ours, signs everyone in and starts the upstream.
 func openSite(ctx context.Context) (*site, error) {
-	s := &site{began: time.Now().Truncate(time.Second), tokens: map[string]*tokens{}}
+	s := &site{began: time.Now().Truncate(time.Second), ttl: ttl, tokens: map[string]*tokens{}}
 	var err error
 	if s.proxyCPU, s.loadCPU, err = twoCPUs(); err != nil {
 		return nil, err
@@ -185,30 +187,40 @@ func (s *site) furnish(ctx context.Context) error {
 
 // issue makes the tokens of one algorithm.
 func (s *site) issue(algorithm string) (*tokens, error) {
-	signer, err := newSigner(algorithm, s.began)
+	signer, err := newSigner(algorithm, s.ttl, s.began)
 	if err != nil {
 		return nil, err
 	}
-	t := &tokens{signer: signer, file: s.file("tokens-" + algorithm)}
-	all, err := signer.mintAll(s.crowd.members, s.began)
+	t, err := s.sign(signer, s.crowd.members, s.began)
 	if err != nil {
 		return nil, err
 	}
-	t.all, t.hot = all, all[0]
+	t.file = s.file("tokens-" + algorithm)
+	return t, os.WriteFile(t.file, []byte(strings.Join(t.all, "\n")+"\n"), 0o600)
+}
+
+// sign makes the tokens of some of the crowd, as of some moment.
+func (s *site) sign(signer *signer, members []signedIn, at time.Time) (*tokens, error) {
+	t := &tokens{signer: signer, issued: at}
+	var err error
+	if t.all, err = signer.mintAll(members, at); err != nil {
+		return nil, err
+	}
+	t.hot = t.all[0]
 	for _, one := range []struct {
 		to *string
 		in signedIn
 		at time.Time
 	}{
-		{&t.expired, s.crowd.members[0], s.began.Add(-2 * ttl)},
-		{&t.guest, s.crowd.guest, s.began},
-		{&t.left, s.crowd.left, s.began},
+		{&t.expired, members[0], at.Add(-2 * s.ttl)},
+		{&t.guest, s.crowd.guest, at},
+		{&t.left, s.crowd.left, at},
 	} {
 		if *one.to, err = signer.mint(one.in, one.at); err != nil {
 			return nil, err
 		}
 	}
-	return t, os.WriteFile(t.file, []byte(strings.Join(all, "\n")+"\n"), 0o600)
+	return t, nil
 }
 
 func (s *site) file(name string) string { return filepath.Join(s.dir, name) }

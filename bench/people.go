@@ -29,7 +29,7 @@ const (
 	people   = 1_000  // who sign in
 	sessions = 10_000 // theirs, each with a token
 	issuer   = "http://localhost:8080"
-	ttl      = time.Hour
+	ttl      = time.Hour // of tokens, but in a soak
 )
 
 // newID makes an id as authn makes them: time first, then chance.
@@ -110,12 +110,13 @@ func newSession(in signedIn, now time.Time) authn.Session {
 // signer signs tokens as one instance of Doorward would.
 type signer struct {
 	algorithm, kid string
+	ttl            time.Duration
 	secret         string // of HS256
 	private        crypto.Signer
 }
 
-func newSigner(algorithm string, now time.Time) (*signer, error) {
-	s := &signer{algorithm: algorithm, kid: newID(now)}
+func newSigner(algorithm string, ttl time.Duration, now time.Time) (*signer, error) {
+	s := &signer{algorithm: algorithm, kid: newID(now), ttl: ttl}
 	var err error
 	switch algorithm {
 	case "HS256":
@@ -165,7 +166,7 @@ func (s *signer) public() ([]byte, error) {
 func (s *signer) mint(in signedIn, at time.Time) (string, error) {
 	t := jwt.NewWithClaims(jwt.GetSigningMethod(s.algorithm), jwt.MapClaims{
 		"iss": issuer, "aud": "doorward", "sub": in.user.ID, "sid": in.session, "jti": newID(at),
-		"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(ttl).Unix(),
+		"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(s.ttl).Unix(),
 		"roles": in.user.Roles, "username": in.user.Username,
 	})
 	t.Header = map[string]any{"alg": s.algorithm, "kid": s.kid, "typ": "at+jwt"}

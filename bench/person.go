@@ -23,7 +23,7 @@ type person struct {
 
 	sync.RWMutex
 	access, refresh string
-	rotated         time.Time
+	issued          time.Time
 	cookie          string // Cookie line of a second session
 }
 
@@ -122,7 +122,7 @@ func (p *person) keep(r reply, err error, answer string) (string, error) {
 	if t.Access == "" || t.Refresh == "" {
 		return got, errors.New("no tokens in the answer")
 	}
-	p.access, p.refresh = t.Access, t.Refresh
+	p.access, p.refresh, p.issued = t.Access, t.Refresh, time.Now()
 	return got, nil
 }
 

@@ -33,7 +33,7 @@ func standIn(t *testing.T, answer func(token string) (status int, told string)) 
 // Whoever leaves out a check would be measured doing less work.
 func TestWhoDoesLessIsFoundOut(t *testing.T) {
 	now := time.Now()
-	s := &site{began: now, tokens: map[string]*tokens{}, dir: t.TempDir()}
+	s := &site{began: now, ttl: ttl, tokens: map[string]*tokens{}, dir: t.TempDir()}
 	member := newUser("someone", "member", now)
 	s.crowd.members = []signedIn{{member, newID(now)}}
 	s.crowd.guest, s.crowd.left = signedIn{newUser("guest", "guest", now), newID(now)}, signedIn{member, newID(now)}

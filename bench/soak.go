@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -28,8 +29,10 @@ func soak(ctx context.Context, o options) error {
 	if o.soak < 20*time.Second || o.soak > 45*time.Minute || o.rate < 20 || o.rate > 2000 {
 		return errors.New("soak for 20s to 45m, with 20 to 2000 requests a second")
 	}
-	// Events live for a fifth of the time, so that the store can come to rest.
-	st, err := openStand(ctx, settings{retention: max(o.soak/5, 30*time.Second)})
+	// Events live for a fifth of the time, so that the store can come to rest, and
+	// tokens for an eighth, so that memory can: what is remembered of a token goes
+	// when the token ends.
+	st, err := openStand(ctx, settings{retention: max(o.soak/5, 30*time.Second), ttl: max(o.soak/8, 2*time.Minute)})
 	if err != nil {
 		return err
 	}
@@ -38,6 +41,7 @@ func soak(ctx context.Context, o options) error {
 		return err
 	}
 	k := &soaking{stand: st, tally: newTally(), holding: make(chan struct{}, soakHolding), hot: clientFrom(loopback(0)), length: o.soak}
+	k.callers.Store(st.tokens[standAlgorithm])
 	before, err := st.vitals(ctx)
 	if err != nil {
 		return err
@@ -63,6 +67,7 @@ type soaking struct {
 	tally   *tally
 	length  time.Duration
 	people  []*person
+	callers atomic.Pointer[tokens] // of sessions that only call
 	hot     *http.Client
 	holding chan struct{} // a place for each stream
 	long    sync.WaitGroup
@@ -70,7 +75,8 @@ type soaking struct {
 	logAt   int64 // up to where the log was read
 }
 
-// moveIn registers people; each has an address of their own.
+// moveIn registers people; each has an address of their own. However long that
+// takes, everybody's token is in time afterwards.
 func (k *soaking) moveIn(ctx context.Context) error {
 	for i := range soakPeople {
 		p := k.person(fmt.Sprintf("soaker%d", i), 100+i)
@@ -82,11 +88,11 @@ func (k *soaking) moveIn(ctx context.Context) error {
 		}
 		k.people = append(k.people, p)
 	}
-	return nil
+	return k.renew(ctx)
 }
 
-// run has workers take turns at a steady rate, while somebody samples, reloads
-// and restarts. What has begun is finished after the end.
+// run has workers take turns at a steady rate, while somebody samples, renews
+// tokens, reloads and restarts. What has begun is finished after the end.
 func (k *soaking) run(ctx context.Context, rate int) ([]vitals, error) {
 	issuing, stop := context.WithTimeout(ctx, k.length)
 	defer stop()
@@ -101,6 +107,7 @@ func (k *soaking) run(ctx context.Context, rate int) ([]vitals, error) {
 		})
 	}
 	all.Go(func() { k.janitor(issuing) })
+	all.Go(func() { k.renewals(issuing) })
 	var samples []vitals
 	var failed error
 	all.Go(func() { samples, failed = k.sample(issuing) })

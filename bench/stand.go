@@ -26,6 +26,7 @@ type stand struct {
 type settings struct {
 	proxies   string // trusted to say where a request comes from
 	retention time.Duration
+	ttl       time.Duration // of tokens
 }
 
 const standAlgorithm = "EdDSA"
@@ -35,7 +36,7 @@ func openStand(ctx context.Context, set settings) (*stand, error) {
 	if err := allDescriptors(); err != nil {
 		return nil, err
 	}
-	s := &site{began: time.Now().Truncate(time.Second), tokens: map[string]*tokens{}}
+	s := &site{ttl: set.ttl, tokens: map[string]*tokens{}}
 	var err error
 	if s.dir, err = os.MkdirTemp("", "doorward-stand-"); err != nil {
 		return nil, err
@@ -54,6 +55,7 @@ func (st *stand) furnish(ctx context.Context) error {
 			return err
 		}
 	}
+	st.began = time.Now().Truncate(time.Second) // not before: to build can take longer than a token lasts
 	var err error
 	if st.crowd, err = populate(ctx, "bolt:"+st.file("people.db"), st.began); err != nil {
 		return err

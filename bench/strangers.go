@@ -40,7 +40,7 @@ func randomText(n int) string {
 }
 
 func noGoodCredential(ctx context.Context, k *soaking, r *mathrand.Rand) (string, error) {
-	t := k.tokens[standAlgorithm]
+	t := k.callers.Load()
 	token, _ := k.caller(r)
 	for _, c := range []struct{ name, value, want string }{
 		{"Authorization", "Bearer " + forge(token), "401 TOKEN_INVALID"},
@@ -60,7 +60,7 @@ func notAllowed(ctx context.Context, k *soaking, r *mathrand.Rand) (string, erro
 	token, _ := k.caller(r)
 	path := "/app/admin/users"
 	if r.IntN(2) == 0 {
-		path, token = "/app/page", k.tokens[standAlgorithm].guest
+		path, token = "/app/page", k.callers.Load().guest
 	}
 	a, err := call(ctx, k.hot, http.MethodGet, k.gateway.url(path), nil, "Authorization", "Bearer "+token)
 	return want(a, err, "403 INSUFFICIENT_ROLE")
