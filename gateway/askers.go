@@ -18,7 +18,8 @@ type askers struct {
 	looking bool // the timer runs
 }
 
-// lookPause is how long a backend may go on with a request whose client has left.
+// lookPause is how long a backend may go on with a request whose client is known to
+// have left; a request that has just begun is not watched yet: watchPause.
 const lookPause = 20 * time.Millisecond
 
 // asker is a connection's place among them.

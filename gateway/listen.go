@@ -117,7 +117,7 @@ func (s *Server) servers(ls Listeners) []listening {
 	if s.cert != nil {
 		public.TLSConfig = s.cert.config()
 	}
-	all := []listening{{public, ls.Public, true}}
+	all := []listening{{public, clients{ls.Public}, true}}
 	if ls.Redirect != nil {
 		all = append(all, listening{s.httpServer(s.framed(s.redirect)), ls.Redirect, true})
 	}
