@@ -57,27 +57,30 @@ func carries(r *http.Request) bool {
 //
 // A kept connection that gives no answer at all has been closed by the backend:
 // the request goes out once more, on a new one.
-func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
+func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) { return d.roundTrip(r, nil) }
+
+// roundTrip is RoundTrip of a request with something said beside its header.
+func (d *direct) roundTrip(r *http.Request, ours said) (*http.Response, error) {
 	for c := d.pop(); c != nil; c = d.pop() {
-		res, err := c.exchange(r)
+		res, err := c.exchange(r, ours)
 		switch {
 		case err == errNotSilent: // nothing was written
 			continue
 		case err != nil && c.repeatable(err) && r.Context().Err() == nil:
-			return d.begin(r)
+			return d.begin(r, ours)
 		}
 		return res, err
 	}
-	return d.begin(r)
+	return d.begin(r, ours)
 }
 
 // begin sends the request over a new connection.
-func (d *direct) begin(r *http.Request) (*http.Response, error) {
+func (d *direct) begin(r *http.Request, ours said) (*http.Response, error) {
 	c, err := d.open(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	return c.exchange(r)
+	return c.exchange(r, ours)
 }
 
 // pop is the kept connection used last; nil if there is none.
@@ -201,10 +204,10 @@ var (
 
 // exchange writes the request and reads the answer's header. After an error the
 // connection is closed.
-func (c *directConn) exchange(r *http.Request) (*http.Response, error) {
+func (c *directConn) exchange(r *http.Request, ours said) (*http.Response, error) {
 	c.heard, c.header = false, maxAnswerHeaders
 	c.owner.asking.enter(c, r.Context())
-	res, err := c.converse(r)
+	res, err := c.converse(r, ours)
 	if err != nil {
 		c.owner.asking.leave(c)
 		c.Close()
@@ -238,12 +241,12 @@ func mayGoOn(res *http.Response) bool {
 	return res.Request.Method == http.MethodHead || length != "" && length != "0" || res.TransferEncoding != nil
 }
 
-func (c *directConn) converse(r *http.Request) (*http.Response, error) {
+func (c *directConn) converse(r *http.Request, ours said) (*http.Response, error) {
 	if err := c.expect(); err != nil {
 		return nil, err
 	}
 	var err error
-	if c.out, err = appendRequest(c.out[:0], r); err != nil {
+	if c.out, err = appendRequest(c.out[:0], r, ours); err != nil {
 		return nil, err
 	}
 	err = c.send(c.out)

@@ -24,7 +24,7 @@ type exchange struct {
 
 	start     time.Time
 	requestID string
-	idField   [1]string // requestID as a header's value, both ways
+	idField   [1]string // requestID as a value of the answer's header
 	clientIP  netip.Addr
 	peer      netip.Addr // who is connected
 	trusted   bool       // the peer is a trusted proxy

@@ -7,21 +7,47 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
+// said is what the gateway itself says to a backend, in net/http's names. On a
+// request's own header each would cost a place in a map that has to grow for it.
+type said []headerField
+
+type headerField struct{ name, value string }
+
+// put puts it into a header, in the place of whatever was there.
+func (s said) put(h http.Header) {
+	values := make([]string, len(s))
+	for i, f := range s {
+		values[i] = f.value
+		h[f.name] = values[i : i+1 : i+1]
+	}
+}
+
+// names reports whether there is a field of this name.
+func (s said) names(name string) bool {
+	for i := range s {
+		if s[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
 // appendRequest appends a request that carries says has no body, as net/http's
-// Request.Write would write it but for the order of its fields. That sorts them
-// and formats by reflection, a thirtieth of what a request costs. Whatever is not
-// as usual here, be it a host net/http would mend or a value it would trim, is
-// left to it.
-func appendRequest(b []byte, r *http.Request) ([]byte, error) {
-	if head, ok := appendUsual(b, r); ok {
+// Request.Write would write it with what is said put into its header, but for the
+// order of its fields. That sorts them and formats by reflection, a thirtieth of
+// what a request costs. Whatever is not as usual here, be it a host net/http would
+// mend or a value it would trim, is left to it.
+func appendRequest(b []byte, r *http.Request, ours said) ([]byte, error) {
+	if head, ok := appendUsual(b, r, ours); ok {
 		return head, nil
 	}
+	ours.put(r.Header)
 	out := bytes.NewBuffer(b)
 	err := r.Write(out)
 	return out.Bytes(), err
 }
 
-func appendUsual(b []byte, r *http.Request) ([]byte, bool) {
+func appendUsual(b []byte, r *http.Request, ours said) ([]byte, bool) {
 	host := r.Host
 	if host == "" {
 		host = r.URL.Host
@@ -44,6 +70,9 @@ func appendUsual(b []byte, r *http.Request) ([]byte, bool) {
 		case "User-Agent":
 			values = oneAgent(values)
 		}
+		if ours.names(name) {
+			continue // what we say nobody else does
+		}
 		if !httpguts.ValidHeaderFieldName(name) {
 			return b, false
 		}
@@ -51,13 +80,23 @@ func appendUsual(b []byte, r *http.Request) ([]byte, bool) {
 			if !isUsual(v) {
 				return b, false
 			}
-			b = append(b, name...)
-			b = append(b, ": "...)
-			b = append(b, v...)
-			b = append(b, "\r\n"...)
+			b = appendField(b, headerField{name, v})
 		}
 	}
+	for _, f := range ours {
+		if !isUsual(f.value) {
+			return b, false
+		}
+		b = appendField(b, f)
+	}
 	return append(b, "\r\n"...), true
+}
+
+func appendField(b []byte, f headerField) []byte {
+	b = append(b, f.name...)
+	b = append(b, ": "...)
+	b = append(b, f.value...)
+	return append(b, "\r\n"...)
 }
 
 // oneAgent is the one User-Agent net/http writes; an empty one says that there is

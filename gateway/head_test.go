@@ -54,14 +54,22 @@ func TestAppendRequest(t *testing.T) {
 			r := &http.Request{Method: "GET", Host: "app.example:8080", Body: http.NoBody, URL: &url.URL{Scheme: "http", Host: "127.0.0.1:3000", Opaque: "/x"},
 				Header: http.Header{"User-Agent": {"curl/8"}, "Accept": {"*/*"}, "X-Forwarded-User": {"ann"}}}
 			tt.change(r)
-			if _, ok := appendUsual(nil, r); ok != tt.usual {
+			if _, ok := appendUsual(nil, r, nil); ok != tt.usual {
 				t.Errorf("written here: %v, want %v", ok, tt.usual)
 			}
 			var want bytes.Buffer
 			wantErr := r.Write(&want)
-			got, err := appendRequest([]byte(nil), r)
+			got, err := appendRequest([]byte(nil), r, nil)
 			if (err == nil) != (wantErr == nil) || err == nil && !slices.Equal(sortedLines(got), sortedLines(want.Bytes())) {
 				t.Errorf("got %q, %v; want, in any order, %q, %v", got, err, want.Bytes(), wantErr)
+			}
+			ours := said{{"X-Forwarded-User", "ben"}, {"X-Forwarded-Email", ""}}
+			got, err = appendRequest([]byte(nil), r, ours)
+			ours.put(r.Header)
+			want.Reset()
+			wantErr = r.Write(&want)
+			if (err == nil) != (wantErr == nil) || err == nil && !slices.Equal(sortedLines(got), sortedLines(want.Bytes())) {
+				t.Errorf("with what we say: got %q, %v; want, in any order, %q, %v", got, err, want.Bytes(), wantErr)
 			}
 		})
 	}

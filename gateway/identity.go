@@ -270,21 +270,17 @@ func (set *identitySet) giveBack(out http.Header, x *exchange, keep []string) {
 	}
 }
 
-// set writes who the request is from; nothing for nobody. The names are keys
-// already, and one slice backs all values.
-func (set *identitySet) set(out http.Header, id *authn.Identity) {
+// say adds who the request is from; nothing for nobody.
+func (set *identitySet) say(out said, id *authn.Identity) said {
 	if id == nil {
-		return
+		return out
 	}
-	values := make([]string, len(set.headers))
-	for i, h := range set.headers {
-		v := h.value(id, set.emails)
-		if v == "" {
-			continue
+	for _, h := range set.headers {
+		if v := h.value(id, set.emails); v != "" {
+			out = append(out, headerField{h.key, headerValue(v)})
 		}
-		values[i] = headerValue(v)
-		out[h.key] = values[i : i+1 : i+1]
 	}
+	return out
 }
 
 // headerValue is text as one line of ASCII. Where there is anything else it is

@@ -261,7 +261,7 @@ func TestIdentityValues(t *testing.T) {
 			}
 			set.emails = tt.emails
 			h := http.Header{}
-			set.set(h, tt.id)
+			set.say(nil, tt.id).put(h)
 			if got := h.Get("X-It"); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}

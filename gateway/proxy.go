@@ -79,7 +79,7 @@ type passage struct {
 	asked policy.Request // what was admitted
 	at    url.URL        // where the request goes
 
-	from   [3]string   // the values of X-Forwarded-*
+	said   said        // what the backend is told beside the request's own header
 	direct bool        // by the short way: the backend's direct
 	cancel func(error) // ends the call to the backend, for a reason
 	upload bool        // there is a body
@@ -157,7 +157,7 @@ type byPassage struct{}
 func (byPassage) RoundTrip(r *http.Request) (*http.Response, error) {
 	p := passageOf(r)
 	if p.direct {
-		return p.up.direct.RoundTrip(r)
+		return p.up.direct.roundTrip(r, p.said)
 	}
 	return p.up.RoundTrip(r)
 }
@@ -217,13 +217,16 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 		delete(h, "Authorization")
 	}
 	x.live.identity.giveBack(h, x, p.route.KeepHeaders)
-	p.forwarded(h)
-	x.live.identity.set(h, x.identity)
-	h["X-Request-Id"] = x.idField[:]
+	p.said = p.forwarded(make(said, 0, 4+len(x.live.identity.headers)))
+	p.said = x.live.identity.say(p.said, x.identity)
+	p.said = append(p.said, headerField{"X-Request-Id", x.requestID})
+	if !p.direct {
+		p.said.put(h)
+	}
 }
 
-// forwarded writes where the request came from.
-func (p *passage) forwarded(h http.Header) {
+// forwarded adds where the request came from.
+func (p *passage) forwarded(out said) said {
 	x := p.x
 	from := x.clientText()
 	if from == "" {
@@ -236,8 +239,7 @@ func (p *passage) forwarded(h http.Header) {
 	if x.secure {
 		proto = "https"
 	}
-	p.from = [3]string{from, x.forwardedHost, proto}
-	h["X-Forwarded-For"], h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = p.from[0:1:1], p.from[1:2:2], p.from[2:3:3]
+	return append(out, headerField{"X-Forwarded-For", from}, headerField{"X-Forwarded-Host", x.forwardedHost}, headerField{"X-Forwarded-Proto", proto})
 }
 
 // answered looks at the backend's answer before the client does.
