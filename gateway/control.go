@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -45,7 +44,7 @@ func byOperator(h adminHandler) func(*Server, *answer, *http.Request) error {
 func (s *Server) Control() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		x := &exchange{live: s.live.Load(), start: s.Now(), route: noRoute}
-		x.numbered(rand.Text())
+		x.numbered(newRequestID())
 		x.match.Rule = -1
 		r = r.WithContext(withExchange(r.Context(), x))
 		if r.RequestURI == "" { // made by a client and handed over in memory
