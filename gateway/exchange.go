@@ -45,6 +45,7 @@ type exchange struct {
 	code     Code           // of our own answer, if it was a problem
 
 	passage      *passage // on its way to a backend, if it is
+	way          passage  // what passage points at
 	upstream     string
 	upstreamTime time.Duration
 }

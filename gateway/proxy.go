@@ -79,10 +79,11 @@ type passage struct {
 	asked policy.Request // what was admitted
 	at    url.URL        // where the request goes
 
-	said   said        // what the backend is told beside the request's own header
-	direct bool        // by the short way: the backend's direct
-	cancel func(error) // ends the call to the backend, for a reason
-	upload bool        // there is a body
+	said   said           // what the backend is told beside the request's own header
+	room   [9]headerField // for that: as many as a preset says
+	direct bool           // by the short way: the backend's direct
+	cancel func(error)    // ends the call to the backend, for a reason
+	upload bool           // there is a body
 	stream *stream
 	tunnel *tunnel // for a WebSocket handshake
 	sent   time.Time
@@ -101,7 +102,9 @@ func (s *Server) forward(w *answer, r *http.Request, x *exchange) error {
 	}
 	x.upstream = up.name
 	w.fullDuplex()
-	p := &passage{s: s, w: w, x: x, route: route, up: up, asked: policy.Request{Method: r.Method, Host: r.Host, Target: r.RequestURI}}
+	p := &x.way
+	p.s, p.w, p.x, p.route, p.up = s, w, x, route, up
+	p.asked = policy.Request{Method: r.Method, Host: r.Host, Target: r.RequestURI}
 	if err := p.aim(); err != nil {
 		return err
 	}
@@ -217,7 +220,7 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 		delete(h, "Authorization")
 	}
 	x.live.identity.giveBack(h, x, p.route.KeepHeaders)
-	p.said = p.forwarded(make(said, 0, 4+len(x.live.identity.headers)))
+	p.said = p.forwarded(p.room[:0])
 	p.said = x.live.identity.say(p.said, x.identity)
 	p.said = append(p.said, headerField{"X-Request-Id", x.requestID})
 	if !p.direct {
