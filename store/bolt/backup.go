@@ -9,16 +9,15 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/doorward/doorward/authn"
 	"go.etcd.io/bbolt"
 )
 
 // Backup writes a consistent copy of the store to a new file at path, while
 // the store goes on. The copy is compacted: it holds what is there now and not
 // what lies in freed pages or is hidden by what was written since (recent.go),
-// such as the seeds of tokens long rotated. It
-// appears under its name whole or not at all, mode 0600, and never replaces a
-// file. Copying is not interrupted; a ctx that ends meanwhile leaves no file.
+// such as the seeds of tokens long rotated. It appears under its name whole or
+// not at all, mode 0600, and never replaces a file. Copying is not interrupted; a
+// ctx that ends meanwhile leaves no file.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	defer s.timed("backup", time.Now(), &err)
 	if err := ctx.Err(); err != nil {
@@ -76,12 +75,11 @@ func (s *Store) copyAll(dst *bbolt.DB) error {
 	}
 	defer btx.Rollback()
 	t := &tx{b: btx, places: places}
-	err, _ = run(t, func(authn.Tx) error { return t.copyTo(dst) })
-	return err
+	return guarded(func() error { return t.copyTo(dst) })
 }
 
 const (
-	copyAtOnce = 1 << 20 // bytes held in memory before they are written
+	copyAtOnce = 1 << 20 // bytes of a transaction
 	copyFill   = 1       // how full its pages are
 )
 
@@ -101,33 +99,36 @@ func (t *tx) copyTo(dst *bbolt.DB) error {
 	return nil
 }
 
-func (t *tx) copyBucket(dst *bbolt.DB, b bucket) error {
-	to, err := dst.Begin(true)
-	if err != nil {
-		return err
-	}
+func (t *tx) copyBucket(dst *bbolt.DB, b bucket) (err error) {
+	var batch []written
 	size := 0
 	t.ascend(b, nil, func(k, v []byte) bool {
 		if size += len(k) + len(v); size > copyAtOnce {
-			if err = to.Commit(); err == nil {
-				to, err = dst.Begin(true)
-			}
-			size = len(k) + len(v)
+			err = putAll(dst, b, batch)
+			batch, size = batch[:0], len(k)+len(v)
 		}
-		if err == nil {
-			bb := to.Bucket([]byte(b))
-			bb.FillPercent = copyFill
-			err = bb.Put(k, v)
-		}
+		batch = append(batch, written{b, k, v})
 		return err == nil
 	})
 	if err != nil {
-		if to != nil {
-			to.Rollback()
-		}
 		return err
 	}
-	return to.Commit()
+	return putAll(dst, b, batch)
+}
+
+// putAll writes a batch in a transaction of its own: none is open while the
+// store is read, for if that cannot be read closing the copy would wait for it.
+func putAll(dst *bbolt.DB, b bucket, batch []written) error {
+	return dst.Update(func(to *bbolt.Tx) error {
+		bb := to.Bucket([]byte(b))
+		bb.FillPercent = copyFill
+		for _, w := range batch {
+			if err := bb.Put(w.key, w.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // publish gives a finished file its name, unless the name is taken by now.

@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +75,39 @@ func TestBackupLeavesFreedPagesBehind(t *testing.T) {
 	if file, _ := os.ReadFile(copyPath); len(file) == 0 || bytes.Contains(file, encoded) {
 		t.Error("the copy holds the old seed")
 	}
+}
+
+// TestBackupOfADamagedStore: what cannot be read is said, and does not leave the
+// backup waiting for itself.
+func TestBackupOfADamagedStore(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "doorward.db")
+	s := openAt(t, path)
+	for i := range 300 {
+		writeUser(t, s, i)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	const count = 10 // where a page says how many entries it has
+	for at := 4 * page; at < len(file); at += page {
+		if bytes.Contains(file[at:at+page], []byte(`"username":"`+person(150).Username)) {
+			copy(file[at+count:], "\xff\xff")
+		}
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, path)
+	if err := s.Backup(t.Context(), filepath.Join(dir, "copy.db")); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v, want that the store is damaged", err)
+	}
+	wantFiles(t, dir, "doorward.db")
 }
 
 func TestBackupRefuses(t *testing.T) {
