@@ -182,9 +182,9 @@ func (t *tx) writtenAt(at uint64) written {
 
 // placeFor is where a value for the key is to be put whose newest entry stands
 // at from. What comes after all keys of its bucket goes there at once: that is
-// the order of writing already.
+// the order of writing already. So does what will never go there, to be refused.
 func (t *tx) placeFor(b bucket, key []byte, from uint64) uint64 {
-	if scattered[b] == 0 {
+	if scattered[b] == 0 || len(key) > bbolt.MaxKeySize {
 		return 0
 	}
 	if end, _ := t.bucket(b).Cursor().Last(); from == 0 && bytes.Compare(key, end) > 0 {

@@ -116,6 +116,24 @@ func TestTextsThatCannotBeKeys(t *testing.T) {
 	}
 }
 
+// TestKeyTooLong: what has no place in its bucket is refused wherever it would
+// come to stand. Apart it would be in the way of all that is to move.
+func TestKeyTooLong(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "doorward.db"))
+	add := func(actor string) error {
+		return s.Update(t.Context(), func(tx authn.Tx) error { return tx.AddEvent(authn.Event{Actor: actor}, time.Now()) })
+	}
+	if err := add("m"); err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []string{"a", "z"} {
+		if err := add(first + strings.Repeat("x", bbolt.MaxKeySize)); !errors.Is(err, bbolt.ErrKeyTooLarge) {
+			t.Errorf("%s...: got %v, want %v", first, err, bbolt.ErrKeyTooLarge)
+		}
+	}
+	mustBeConsistent(t, s)
+}
+
 // TestPanicSaysWhere: an error in place of a panic must still lead to it.
 func TestPanicSaysWhere(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "doorward.db"))
