@@ -4,5 +4,5 @@ package bolt
 func (s *Store) Apart() int {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
-	return s.states.now.places.Len()
+	return s.states.now.Len()
 }

@@ -110,8 +110,8 @@ func (s *Store) recall(btx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	s.recent.kept, s.recent.last = p, last
-	s.states.now = state{btx.ID(), p.Copy()}
+	s.recent.committed, s.recent.last = p, last
+	s.states.now = p.Copy()
 	return nil
 }
 

@@ -78,30 +78,26 @@ const (
 // never 0. Keys have the letter of their bucket before them.
 type places = btree.Map[string, uint64]
 
-// recent is the writer's side of it.
+// recent is what the writer knows between two transactions.
 type recent struct {
 	room
-	last   uint64  // number given out
-	places *places // with what the transaction under way has written
-	kept   *places // as of the last commit; nobody else reads this copy
+	last      uint64  // number given out
+	committed *places // the writer's own copy: to copy it again writes to it
 }
 
-// state is the index that belongs to the states of the file from a transaction on.
-type state struct {
-	from   int // the transaction's id
-	places *places
+// states are the indexes readers go by.
+type states struct {
+	now    *places
+	coming *places // of a commit under way, or nil: it is visible before the writer knows
+	from   int     // the id of its transaction
 }
-
-// states are what readers go by. The second is of a commit under way, which may
-// be visible before the writer knows.
-type states struct{ now, coming state }
 
 // at returns the index for a reader of the state a transaction left.
 func (s *states) at(id int) *places {
-	if s.coming.places != nil && id >= s.coming.from {
-		return s.coming.places
+	if s.coming != nil && id >= s.from {
+		return s.coming
 	}
-	return s.now.places
+	return s.now
 }
 
 // written is an entry of the recent bucket.
@@ -131,9 +127,7 @@ func decodeWritten(b []byte) (written, error) {
 	return written{}, fmt.Errorf("%w: an entry in %s cannot be read: restore a backup", ErrDamaged, recentBucket)
 }
 
-// name is the key in places.
-func (w written) name() string { return name(w.bucket, w.key) }
-
+// name is a key in places.
 func name(b bucket, key []byte) string {
 	return string(append(append(make([]byte, 0, 64), scattered[b]), key...))
 }
@@ -149,11 +143,11 @@ func readRecent(btx *bbolt.Tx) (p *places, last uint64, err error) {
 		if err != nil {
 			return err
 		}
-		if len(k) != 8 {
+		if len(k) != 8 || bytes.Equal(k, number(0)) {
 			return fmt.Errorf("%w: a number in %s cannot be read: restore a backup", ErrDamaged, recentBucket)
 		}
 		last = binary.BigEndian.Uint64(k)
-		if _, twice := p.Set(w.name(), last); twice || last == 0 {
+		if _, twice := p.Set(name(w.bucket, w.key), last); twice {
 			return fmt.Errorf("%w: %s has a key twice: restore a backup", ErrDamaged, recentBucket)
 		}
 		return nil

@@ -370,12 +370,15 @@ func TestWalksInOrder(t *testing.T) {
 // when somebody is signed out by it.
 func TestDamagedApart(t *testing.T) {
 	whole := written{sessionsBucket, []byte("s"), []byte("{}")}.encode()
+	other := written{sessionsBucket, []byte("r"), []byte("{}")}.encode()
 	for name, tt := range map[string]struct{ key, value []byte }{
 		"nothing":           {number(7), nil},
 		"an unknown letter": {number(7), []byte("x\x01s")},
 		"cut in the key":    {number(7), []byte("s\x05se")},
 		"a length cut":      {number(7), []byte("s\x80")},
-		"a short number":    {[]byte("7"), whole},
+		"a short number":    {[]byte("7"), other},
+		"a long number":     {[]byte("123456789"), other},
+		"number nought":     {number(0), other},
 		"a key twice":       {number(7), whole},
 	} {
 		t.Run(name, func(t *testing.T) {

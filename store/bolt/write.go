@@ -132,9 +132,7 @@ func (s *Store) write() {
 // patience is for how long nobody has to come until some of what stands apart is
 // moved to where it belongs: for this long, or less if there is much of it.
 func (s *Store) patience(rest time.Duration) time.Duration {
-	s.beginning.Lock()
-	defer s.beginning.Unlock()
-	switch n := s.states.now.places.Len(); {
+	switch n := s.recent.committed.Len(); {
 	case n == 0:
 		return forever
 	case n > s.recent.keep && rest == quietAfter:
@@ -154,7 +152,7 @@ func (s *Store) settle() error {
 		s.throwAway(t.b)
 		return err
 	}
-	return s.commit(t.b)
+	return s.commit(t)
 }
 
 // gather returns first and whoever else waits, or comes within the delay if
@@ -222,8 +220,7 @@ func (s *Store) beginWriting() (*tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.recent.places = s.recent.kept.Copy() // whatever became of the one before
-	return &tx{b: btx, writable: true, places: s.recent.places, recent: &s.recent}, nil
+	return &tx{b: btx, writable: true, places: s.recent.committed.Copy(), recent: &s.recent}, nil
 }
 
 // runAll gives each call its turn, with what all of them write to, and returns
@@ -286,27 +283,27 @@ func (s *Store) finish(all *tx, ran []*call) error {
 		s.throwAway(all.b)
 		return nil
 	}
-	if s.recent.places.Len() > s.recent.most {
+	if all.places.Len() > s.recent.most {
 		if err := guarded(func() error { return all.settle(added + added/4 + 1) }); err != nil {
 			s.throwAway(all.b)
 			return fmt.Errorf("store: write: %w", err)
 		}
 	}
-	if err := s.commit(all.b); err != nil {
+	if err := s.commit(all); err != nil {
 		return err
 	}
 	s.watch.tell(changes)
 	return nil
 }
 
-// commit makes btx durable. An error that leaves the file as it was, such as a
-// full disk, is over with the next commit that succeeds. One that leaves it
-// unknown what is on disk ends the use of the store: a failed fsync drops the
-// pages it could not write, so nothing read afterwards can be trusted.
-func (s *Store) commit(btx *bbolt.Tx) (err error) {
+// commit makes what t wrote durable. An error that leaves the file as it was,
+// such as a full disk, is over with the next commit that succeeds. One that
+// leaves it unknown what is on disk ends the use of the store: a failed fsync
+// drops the pages it could not write, so nothing read afterwards can be trusted.
+func (s *Store) commit(t *tx) (err error) {
 	defer s.timed("commit", time.Now(), &err)
-	id := btx.ID()
-	s.announce(state{id, s.recent.places.Copy()})
+	id := t.b.ID()
+	s.announce(id, t.places.Copy())
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("store: panic in a commit: %v, at %s: restart the server", p, panicSite())
@@ -314,7 +311,7 @@ func (s *Store) commit(btx *bbolt.Tx) (err error) {
 		}
 		s.announced(err == nil)
 	}()
-	if err := btx.Commit(); err != nil {
+	if err := t.b.Commit(); err != nil {
 		err = fmt.Errorf("store: write: %w", err)
 		if s.visible(id) {
 			err = fmt.Errorf("%w: it is not known whether the last write is on disk: restart the server", err)
@@ -322,14 +319,15 @@ func (s *Store) commit(btx *bbolt.Tx) (err error) {
 		}
 		return err
 	}
+	s.recent.committed = t.places
 	return nil
 }
 
 // announce has readers go by the index of a commit as soon as they see it.
-func (s *Store) announce(coming state) {
+func (s *Store) announce(id int, coming *places) {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
-	s.states.coming = coming
+	s.states.coming, s.states.from = coming, id
 }
 
 // announced settles which index they go by.
@@ -338,9 +336,8 @@ func (s *Store) announced(committed bool) {
 	defer s.beginning.Unlock()
 	if committed {
 		s.states.now = s.states.coming
-		s.recent.kept = s.recent.places.Copy()
 	}
-	s.states.coming = state{}
+	s.states.coming = nil
 }
 
 // visible reports whether readers see the transaction with this id.

@@ -306,7 +306,7 @@ func TestCloseLetsCallersGo(t *testing.T) {
 // TestCrashInABatch: what shares a transaction with a fn that crashes runs
 // again, and has its effect once; what its caller gave up has none.
 func TestCrashInABatch(t *testing.T) {
-	s := openAt(t, filepath.Join(t.TempDir(), "doorward.db"))
+	s, _ := openUnwritten(t, filepath.Join(t.TempDir(), "doorward.db"), ordinaryRoom)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	var runs atomic.Int32
