@@ -189,9 +189,7 @@ func (t *tx) placeFor(b bucket, key []byte, from uint64) uint64 {
 }
 
 // move takes the entry of a key from one place to another, with the value it is
-// to have there. From its own bucket to the same it is put there, or deleted if
-// the value is nil; from elsewhere to its own bucket it is only taken away, and
-// what is in the bucket is seen again.
+// to have there; nil is for no entry at all, anywhere.
 func (t *tx) move(b bucket, key []byte, from, to uint64, value []byte) error {
 	if from != 0 {
 		if err := t.bucket(recentBucket).Delete(number(from)); err != nil {
@@ -203,8 +201,6 @@ func (t *tx) move(b bucket, key []byte, from, to uint64, value []byte) error {
 	case to != 0:
 		t.places.Set(name(b, key), to)
 		return t.bucket(recentBucket).Put(number(to), written{b, key, value}.encode())
-	case from != 0:
-		return nil
 	case value == nil:
 		return t.bucket(b).Delete(key)
 	}
@@ -221,10 +217,7 @@ func (t *tx) settle(n int) error {
 	for _, at := range moving {
 		w := t.writtenAt(at)
 		w.key, w.value = bytes.Clone(w.key), bytes.Clone(w.value)
-		if err := t.move(w.bucket, w.key, at, 0, nil); err != nil {
-			return err
-		}
-		if err := t.move(w.bucket, w.key, 0, 0, w.value); err != nil {
+		if err := t.move(w.bucket, w.key, at, 0, w.value); err != nil {
 			return err
 		}
 	}

@@ -82,12 +82,7 @@ func (t *tx) del(b bucket, key []byte) error {
 	if !t.writable {
 		return errReadOnly
 	}
-	if at := t.place(b, key); at != 0 {
-		if err := t.change(b, key, at, 0, nil); err != nil {
-			return err
-		}
-	}
-	return t.change(b, key, 0, 0, nil)
+	return t.change(b, key, t.place(b, key), 0, nil)
 }
 
 // change moves the entry of a key (recent.go), and remembers how to undo that.
