@@ -55,8 +55,8 @@ type room struct {
 	// keep is how many are left there until there is quiet. Most are written
 	// again before long.
 	keep int
-	// most is past how many each transaction moves more of them than it adds. A
-	// start reads that many.
+	// most is how many there may be before each transaction moves more of them
+	// than it adds. A start reads them all.
 	most int
 }
 
@@ -66,10 +66,10 @@ const (
 	// settleAtOnce is how many entries are moved in one go while nobody waits:
 	// who comes meanwhile waits for some 80 pages.
 	settleAtOnce = 32
-	// breakAfter is for how long nobody has to come until entries are moved that
-	// are too many to be kept. Those just let go have come back by then.
+	// breakAfter is how long nobody must have come before those are moved that
+	// are too many to be kept. Callers just let go have come back by then.
 	breakAfter = 2 * time.Millisecond
-	// quietAfter is for how long until all are.
+	// quietAfter is how long before all are.
 	quietAfter = time.Second
 	forever    = math.MaxInt64 * time.Nanosecond
 )
@@ -181,8 +181,10 @@ func (t *tx) placeFor(b bucket, key []byte, from uint64) uint64 {
 	if scattered[b] == 0 || len(key) > bbolt.MaxKeySize {
 		return 0
 	}
-	if end, _ := t.bucket(b).Cursor().Last(); from == 0 && bytes.Compare(key, end) > 0 {
-		return 0
+	if from == 0 {
+		if end, _ := t.bucket(b).Cursor().Last(); bytes.Compare(key, end) > 0 {
+			return 0
+		}
 	}
 	t.recent.last++
 	return t.recent.last
@@ -216,8 +218,8 @@ func (t *tx) settle(n int) error {
 	}
 	for _, at := range moving {
 		w := t.writtenAt(at)
-		w.key, w.value = bytes.Clone(w.key), bytes.Clone(w.value)
-		if err := t.move(w.bucket, w.key, at, 0, w.value); err != nil {
+		// bbolt keeps the value: it must not lie where the file is mapped.
+		if err := t.move(w.bucket, w.key, at, 0, bytes.Clone(w.value)); err != nil {
 			return err
 		}
 	}
