@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/doorward/doorward/authn"
@@ -148,12 +150,116 @@ func TestPatience(t *testing.T) {
 		if q, b := s.patience(quietAfter), s.patience(breakAfter); q != quiet || b != begun {
 			t.Errorf("%d apart and %d to keep: got %v, and %v once it has begun, want %v and %v", s.Apart(), keep, q, b, quiet, begun)
 		}
+		if f := s.patience(forever); f != forever {
+			t.Errorf("%d apart and %d to keep: got %v where it has failed, want that it waits for somebody", s.Apart(), keep, f)
+		}
 	}
 	put("z") // in its place: nothing comes after it
 	want(4, forever, forever)
 	put("y") // a user, a session, and an entry of two indexes
 	want(4, quietAfter, breakAfter)
 	want(3, breakAfter, breakAfter)
+}
+
+// TestSettlesInOneGo: once it has begun it goes on until nothing stands apart.
+func TestSettlesInOneGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openIn(t, filepath.Join(t.TempDir(), "doorward.db"), room{1 << 20, 1 << 20})
+		for i := range 2 * settleAtOnce {
+			if err := s.Update(t.Context(), signUp(fmt.Sprintf("s%03d", 999-i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := s.Apart()
+		time.Sleep(2 * quietAfter)
+		if after := s.Apart(); before <= 2*settleAtOnce || after != 0 {
+			t.Errorf("got %d entries that stand apart, and %d after two seconds, want many and none", before, after)
+		}
+	})
+}
+
+// TestSettlesOnceItCan: what cannot be moved is left alone, and holds up nobody,
+// until somebody has come.
+func TestSettlesOnceItCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openIn(t, filepath.Join(t.TempDir(), "doorward.db"), room{1 << 20, 1 << 20})
+		first := number(1)
+		set := func(value []byte) (old []byte) {
+			t.Helper()
+			err := s.db.Update(func(btx *bbolt.Tx) error {
+				bb := btx.Bucket([]byte(recentBucket))
+				old = bytes.Clone(bb.Get(first))
+				return bb.Put(first, value)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return old
+		}
+		put := func(id string) {
+			t.Helper()
+			if err := s.Update(t.Context(), signUp(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("z")
+		put("a")
+		whole := set([]byte("?"))
+		time.Sleep(2 * quietAfter)
+		tried := s.db.Stats()
+		time.Sleep(time.Minute)
+		now := s.db.Stats()
+		if more := now.Sub(&tried).TxStats; more.GetCursorCount() != 0 || s.Apart() == 0 {
+			t.Errorf("it was tried again while nobody came: %d more looks, and %d entries stand apart", more.GetCursorCount(), s.Apart())
+		}
+		set(whole)
+		put("zz")
+		time.Sleep(2 * quietAfter)
+		if n := s.Apart(); n != 0 {
+			t.Errorf("got %d entries that stand apart, want none", n)
+		}
+		mustBeConsistent(t, s)
+	})
+}
+
+// TestTooManyBecomeFewer: past the most there may be, each write moves more than
+// it adds.
+func TestTooManyBecomeFewer(t *testing.T) {
+	s, _ := openUnwritten(t, filepath.Join(t.TempDir(), "doorward.db"), room{1 << 20, 1 << 20})
+	for _, id := range []string{"z", "y", "x", "w", "v", "u"} {
+		if err := together(t, s, signUp(id))[0]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.Apart()
+	s.recent.most = 1
+	if err := together(t, s, signUp("t"))[0]; err != nil {
+		t.Fatal(err)
+	}
+	if after := s.Apart(); after >= before || after < before/2 {
+		t.Errorf("got %d entries that stand apart, had %d, want some fewer", after, before)
+	}
+}
+
+// TestDamagedWhileOpen: where too many stand apart, one that cannot be read fails
+// the writes that would move it, and no more than those.
+func TestDamagedWhileOpen(t *testing.T) {
+	s, _ := openUnwritten(t, filepath.Join(t.TempDir(), "doorward.db"), room{1 << 20, 1 << 20})
+	if err := errors.Join(together(t, s, signUp("z"), signUp("a"))...); err != nil {
+		t.Fatal(err)
+	}
+	err := s.db.Update(func(btx *bbolt.Tx) error { return btx.Bucket([]byte(recentBucket)).Put(number(1), []byte("?")) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.recent.most = 0
+	if err := together(t, s, signUp("b"))[0]; !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v, want that it is damaged", err)
+	}
+	s.recent.most = 1 << 20
+	if err := together(t, s, signUp("c"))[0]; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestReadersSeeOneState: a reader that comes while a commit is under way, or
