@@ -34,15 +34,30 @@ func fillDisk(path string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Update(ctx, func(tx authn.Tx) error { return tx.PutSession(authn.Session{ID: "z", User: "u"}) }); err != nil {
+		return err
+	}
 	written := 0
 	write := func() error {
 		err := s.Update(ctx, func(tx authn.Tx) error {
 			u := person(written)
 			u.PasswordHash = strings.Repeat("x", 9000)
-			return errors.Join(tx.PutUser(u), tx.AddEvent(authn.Event{Kind: authn.UserCreated, Subject: u.ID}, time.Now()))
+			apart := authn.Session{ID: "s", User: "u", UserAgent: u.ID} // before "z"
+			return errors.Join(tx.PutUser(u), tx.PutSession(apart), tx.AddEvent(authn.Event{Kind: authn.UserCreated, Subject: u.ID}, time.Now()))
 		})
 		if err == nil {
 			written++
+		}
+		// Whether it was written or not, readers see what was last.
+		readErr := s.View(ctx, func(tx authn.Tx) error {
+			x, err := tx.Session("s")
+			if want := person(written - 1).ID; err == nil && x.UserAgent != want {
+				return fmt.Errorf("read the write of %s, want that of %s", x.UserAgent, want)
+			}
+			return err
+		})
+		if readErr != nil {
+			return readErr
 		}
 		return err
 	}
@@ -61,7 +76,7 @@ func fillDisk(path string) error {
 		if err != nil {
 			return fmt.Errorf("limited to the size %s: %w", name, err)
 		}
-		if told != written-before {
+		if told != 2*(written-before) { // a user's and a session's
 			return fmt.Errorf("watch: got %d changes for %d updates", told, written-before)
 		}
 		if err := s.Check(ctx); err != nil {
