@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +46,69 @@ func TestBackupIsAStore(t *testing.T) {
 		t.Errorf("got %d users in the copy, want 300 or more", got)
 	}
 	writeUser(t, copied, 1_000_000)
+}
+
+// TestBackupHoldsEverything: what takes several transactions to copy, and what
+// stands apart, is all there and where it belongs, in pages that are full.
+func TestBackupHoldsEverything(t *testing.T) {
+	dir := t.TempDir()
+	s := openIn(t, filepath.Join(dir, "doorward.db"), room{1 << 20, 1 << 20})
+	err := s.Update(t.Context(), func(tx authn.Tx) error {
+		var err error
+		for i := range 3 * copyAtOnce / 1000 {
+			u := person(i)
+			u.PasswordHash = strings.Repeat("x", 700)
+			err = errors.Join(err, tx.PutUser(u))
+		}
+		return errors.Join(err, signUp("z")(tx), signUp("b")(tx), signUp("a")(tx), signOut("b")(tx))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "copy.db")
+	if err := s.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := openAt(t, path)
+	want, size := contents(t, s)
+	if got, _ := contents(t, c); !maps.Equal(got, want) {
+		t.Errorf("the copy has %d entries, the store %d, or they differ", len(got), len(want))
+	}
+	if before, after := s.Apart(), c.Apart(); before == 0 || after != 0 {
+		t.Errorf("got %d entries that stand apart in the store and %d in its copy, want some and none", before, after)
+	}
+	if size < 2*copyAtOnce || info.Size() > int64(size)*2 {
+		t.Errorf("the copy takes %d bytes for %d", info.Size(), size)
+	}
+	mustBeConsistent(t, c)
+}
+
+// contents is every entry as a reader sees it, by bucket and key, and how many
+// bytes they are.
+func contents(t *testing.T, s *Store) (all map[string]string, size int) {
+	t.Helper()
+	all = map[string]string{}
+	err := s.View(t.Context(), func(at authn.Tx) error {
+		for _, b := range buckets {
+			if b == recentBucket {
+				continue
+			}
+			at.(*tx).ascend(b, nil, func(k, v []byte) bool {
+				all[string(b)+"/"+string(k)] = string(v)
+				size += len(k) + len(v)
+				return true
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all, size
 }
 
 // TestBackupLeavesFreedPagesBehind: the seed of a token long rotated lies on in
