@@ -174,7 +174,7 @@ func (s *Store) breakDown(why error) {
 // that is the end of the store, and those who wait do it here, where they are
 // told. They wait no longer than inside bbolt: it begins one at a time too. A
 // reader gets the index that belongs to the state it sees.
-func (s *Store) begin(writable bool) (btx *bbolt.Tx, p *places, err error) {
+func (s *Store) begin(writable bool) (btx *bbolt.Tx, index *places, err error) {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
 	if err := s.usable(); err != nil {
@@ -183,7 +183,7 @@ func (s *Store) begin(writable bool) (btx *bbolt.Tx, p *places, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			btx, p, err = nil, nil, fmt.Errorf("%w while open: %v: stop the server and restore a backup", ErrDamaged, p)
+			btx, err = nil, fmt.Errorf("%w while open: %v: stop the server and restore a backup", ErrDamaged, p)
 			s.breakDown(err)
 		}
 	}()

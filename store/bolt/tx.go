@@ -51,8 +51,11 @@ func (t *tx) bucket(b bucket) *bbolt.Bucket {
 }
 
 // get returns what is under key. The slice is bbolt's: read it at once.
-func (t *tx) get(b bucket, key []byte) []byte {
-	if at := t.place(b, key); at != 0 {
+func (t *tx) get(b bucket, key []byte) []byte { return t.getAt(b, key, t.place(b, key)) }
+
+// getAt is get of a key whose place is known.
+func (t *tx) getAt(b bucket, key []byte, at uint64) []byte {
+	if at != 0 {
 		return t.writtenAt(at).value
 	}
 	return t.bucket(b).Get(key)
@@ -87,7 +90,7 @@ func (t *tx) del(b bucket, key []byte) error {
 
 // change moves the entry of a key (recent.go), and remembers how to undo that.
 func (t *tx) change(b bucket, key []byte, from, to uint64, value []byte) error {
-	u := undo{bucket: b, key: slices.Clone(key), value: bytes.Clone(t.get(b, key)), was: from, now: to}
+	u := undo{bucket: b, key: slices.Clone(key), value: bytes.Clone(t.getAt(b, key, from)), was: from, now: to}
 	t.undo = append(t.undo, u)
 	if err := t.move(b, u.key, from, to, value); err != nil {
 		return t.fail(fmt.Errorf("store: write to %s: %w", b, err))

@@ -214,7 +214,7 @@ func (s *Store) process(batch []*call) {
 	}
 }
 
-// beginWriting begins the transaction of a batch.
+// beginWriting begins a transaction to write in, with an index of its own.
 func (s *Store) beginWriting() (*tx, error) {
 	btx, _, err := s.begin(true)
 	if err != nil {
