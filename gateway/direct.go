@@ -50,16 +50,13 @@ func carries(r *http.Request) bool {
 		r.Header["Upgrade"] == nil && r.Trailer == nil
 }
 
-// RoundTrip sends the request and reads the answer's header. The body must be
-// read to its end or closed, by one goroutine; then the connection is free for
-// the next request. When the request's context ends, so does the connection, a
-// moment later: see askers.go.
+// roundTrip sends the request, with something said beside its header, and reads
+// the answer's header. The body must be read to its end or closed, by one
+// goroutine; then the connection is free for the next request. When the request's
+// context ends, so does the connection, a moment later: see askers.go.
 //
 // A kept connection that gives no answer at all has been closed by the backend:
 // the request goes out once more, on a new one.
-func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) { return d.roundTrip(r, nil) }
-
-// roundTrip is RoundTrip of a request with something said beside its header.
 func (d *direct) roundTrip(r *http.Request, ours said) (*http.Response, error) {
 	for c := d.pop(); c != nil; c = d.pop() {
 		res, err := c.exchange(r, ours)

@@ -62,7 +62,7 @@ func directRequest(t *testing.T, ctx context.Context, method, path string) *http
 // askDirect is one request and its whole answer: status and body, or the error.
 func askDirect(t *testing.T, d *direct, method, path string) string {
 	t.Helper()
-	res, err := d.RoundTrip(directRequest(t, t.Context(), method, path))
+	res, err := d.roundTrip(directRequest(t, t.Context(), method, path), nil)
 	if err != nil {
 		return "error"
 	}
@@ -283,7 +283,7 @@ func TestDirectBoundsAHeader(t *testing.T) {
 		"informational": strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("y", 1000)+"\r\n\r\n", maxAnswerHeaders/1000) + ok + "one",
 	} {
 		d, _ := scripted(t, []string{answer})
-		_, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
+		_, err := d.roundTrip(directRequest(t, t.Context(), "GET", "/"), nil)
 		if !errors.Is(err, errLongHeader) {
 			t.Errorf("%s: got %v, want %v", name, err, errLongHeader)
 		}
@@ -305,7 +305,7 @@ func TestDirectHandsOnWhatComesBeforeTheAnswer(t *testing.T) {
 			return nil
 		},
 	}), "GET", "/")
-	res, err := d.RoundTrip(r)
+	res, err := d.roundTrip(r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 			<-asked
 			cancel()
 		}()
-		if _, err := d.RoundTrip(directRequest(t, ctx, "GET", "/")); err == nil {
+		if _, err := d.roundTrip(directRequest(t, ctx, "GET", "/"), nil); err == nil {
 			t.Error("an answer came from nowhere")
 		}
 		within(t, "the backend to be left", ended)
@@ -380,7 +380,7 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 			<-asked
 			cancel()
 		}()
-		if _, err := d.RoundTrip(directRequest(t, ctx, "GET", "/")); err == nil {
+		if _, err := d.roundTrip(directRequest(t, ctx, "GET", "/"), nil); err == nil {
 			t.Error("an answer came from nowhere")
 		}
 		within(t, "the backend to be left", ended)
@@ -389,7 +389,7 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 		address, _, ended := silentBackend(t, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
 		d := directTo(t, address, UpstreamTimeouts{Response: patience})
 		ctx, cancel := context.WithCancel(t.Context())
-		res, err := d.RoundTrip(directRequest(t, ctx, "GET", "/"))
+		res, err := d.roundTrip(directRequest(t, ctx, "GET", "/"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -407,7 +407,7 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 	t.Run("by who reads it", func(t *testing.T) {
 		address, _, ended := silentBackend(t, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
 		d := directTo(t, address, UpstreamTimeouts{})
-		res, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
+		res, err := d.roundTrip(directRequest(t, t.Context(), "GET", "/"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -420,7 +420,7 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 	t.Run("by somebody else", func(t *testing.T) {
 		address, _, ended := silentBackend(t, "HTTP/1.1 200 OK\r\n\r\nendless")
 		d := directTo(t, address, UpstreamTimeouts{})
-		res, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
+		res, err := d.roundTrip(directRequest(t, t.Context(), "GET", "/"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -432,7 +432,7 @@ func TestDirectEndsWithItsRequest(t *testing.T) {
 	})
 	t.Run("by somebody too late", func(t *testing.T) {
 		d, r := scripted(t, []string{ok + "one", ok + "two"})
-		res, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/1"))
+		res, err := d.roundTrip(directRequest(t, t.Context(), "GET", "/1"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -456,7 +456,7 @@ func TestDirectWaitsNoLongerThanItIsTold(t *testing.T) {
 			d.idle[0].until = time.Time{} // the next request sets a deadline of its own
 		}
 		d.response = 50 * time.Millisecond
-		_, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
+		_, err := d.roundTrip(directRequest(t, t.Context(), "GET", "/"), nil)
 		if !isTimeout(err) {
 			t.Errorf("after %d: got %v, want a timeout", len(before), err)
 		}
@@ -477,7 +477,7 @@ func TestDirectSendsTheWholeRequest(t *testing.T) {
 	r2 := directRequest(t, t.Context(), "GET", "/2")
 	long := strings.Repeat("x", 256<<10)
 	r2.Header.Set("Long", long)
-	res, err := d.RoundTrip(r2)
+	res, err := d.roundTrip(r2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -498,7 +498,7 @@ func TestDirectGivesABodyItsTime(t *testing.T) {
 			io.WriteString(conn, "ne")
 		})
 		d := directTo(t, r.Addr().String(), UpstreamTimeouts{Response: limit})
-		res, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
+		res, err := d.roundTrip(directRequest(t, t.Context(), "GET", "/"), nil)
 		time.AfterFunc(2*limit, func() { close(rest) })
 		if err != nil {
 			continue
@@ -521,7 +521,7 @@ func TestDirectLetsIdleConnectionsGo(t *testing.T) {
 
 	address, _, ended = silentBackend(t, ok+"one")
 	d = directTo(t, address, UpstreamTimeouts{Idle: patience})
-	res, err := d.RoundTrip(directRequest(t, t.Context(), "GET", "/"))
+	res, err := d.roundTrip(directRequest(t, t.Context(), "GET", "/"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -539,7 +539,7 @@ func TestDirectLetsARequestGo(t *testing.T) {
 	for range 2 { // over a new connection, and a kept one
 		r := directRequest(t, t.Context(), "GET", "/")
 		r.Header.Set("Cookie", "a=SECRET")
-		res, err := d.RoundTrip(r)
+		res, err := d.roundTrip(r, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
